@@ -4,6 +4,8 @@ import { isTopicName } from "../mqtt/topic.ts";
 import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { checkHeaders } from "./headers.ts";
+import { checkNames } from "./other-names.ts";
+import { checkUserProperties } from "./outgoing-publish.ts";
 import { scramMethod } from "./scram.ts";
 
 /** Throws a `TypeError` that names the option, if a value is of the wrong type or out of range. */
@@ -53,6 +55,15 @@ const will = parts(
     qos: oneOf(0, 1, 2),
     retain: flag,
     delay: integer(0, uint32Max),
+    expiry: integer(0, uint32Max),
+    contentType: checkText,
+    responseTopic: checkText,
+    correlationData: (name, value) => {
+      need(name, value instanceof Uint8Array, "a Uint8Array", value);
+      checkBinary(name, value);
+    },
+    userProperties: (_, value) => void checkUserProperties(value),
+    isText: flag,
   },
   ["topic", "payload"],
 );
@@ -69,6 +80,7 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
   webSocket: parts({ headers: (_, value) => typeof value === "function" || checkHeaders(value) }),
   auth: oneOf(scramMethod),
   will,
+  userProperties: (_, value) => void checkUserProperties(value),
   receiveMaximum: integer(1, uint16Max),
   packetBytesMax: integer(1, uint32Max),
   connectTimeout: duration(timerMsMax / 1000),
@@ -92,6 +104,7 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
 /** Checks all options. Throws a `TypeError` for the first that cannot be meant. */
 export function checkOptions(options: ClientOptions): void {
   record("the options", options);
+  checkNames(options, "client");
   checkAll(options, checks, "");
   const { sessionExpiry = 0, clientId, auth, version = 5 } = options;
   if (options.store !== undefined && sessionExpiry === 0)

@@ -34,6 +34,8 @@ export interface ClientOptions {
   readonly webSocket?: WebSocketOptions;
   /** Published by the broker when the connection is lost and not left by `end()`. */
   readonly will?: Will;
+  /** Told to the broker in CONNECT. MQTT 5. */
+  readonly userProperties?: UserProperties;
   /**
    * Messages of QoS 1 and 2 that the broker sends before they are acknowledged; 65,535 unless set. What comes beyond it
    * waits at the broker: for a session that outlives its connection in its mailbox, for others in a queue that may run
@@ -73,13 +75,24 @@ export interface WebSocketOptions {
 
 type Headers = Readonly<Record<string, string>>;
 
+/** Pairs, where a name stands more than once. */
+export type UserProperties = Readonly<Record<string, string>> | readonly (readonly [string, string])[];
+
 export interface Will {
   readonly topic: string;
   readonly payload: Payload;
   readonly qos?: QoS;
   readonly retain?: boolean;
-  /** Seconds until it is published, should the client not come back. MQTT 5. */
+  /** Seconds until it is published, should the client not come back. This, and what follows, is MQTT 5's. */
   readonly delay?: number;
+  /** Seconds after which nobody wants it any more, from when it is published. */
+  readonly expiry?: number;
+  readonly contentType?: string;
+  /** Tells subscribers that the payload is UTF-8. */
+  readonly isText?: boolean;
+  readonly responseTopic?: string;
+  readonly correlationData?: Uint8Array;
+  readonly userProperties?: UserProperties;
 }
 
 /** All but `qos`, `retain` and `signal` are MQTT 5's. */
@@ -95,8 +108,7 @@ export interface PublishOptions {
   readonly isText?: boolean;
   readonly responseTopic?: string;
   readonly correlationData?: Uint8Array;
-  /** Pairs, where a name stands more than once. */
-  readonly userProperties?: Readonly<Record<string, string>> | readonly (readonly [string, string])[];
+  readonly userProperties?: UserProperties;
   /** Stops waiting; what has been sent cannot be taken back. */
   readonly signal?: AbortSignal;
 }

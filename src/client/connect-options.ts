@@ -1,9 +1,11 @@
 /** The options of a connection, made of those that the application has given its client. */
+import { Buffer } from "node:buffer";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Target } from "./address.ts";
-import type { ClientOptions, Will } from "./client-options.ts";
-import type { ConnectionOptions, Login } from "./connection-options.ts";
+import type { ClientOptions, UserProperties, Will } from "./client-options.ts";
+import type { ConnectionOptions, Login, WillProperties } from "./connection-options.ts";
+import { checkUserProperties } from "./outgoing-publish.ts";
 import { scramLogin } from "./scram.ts";
 
 const keepAliveDefault = 30;
@@ -39,6 +41,7 @@ export async function connectOptionsOf(
     properties: {
       ...(options.receiveMaximum === undefined ? {} : { receiveMaximum: options.receiveMaximum }),
       requestResponseInformation: true,
+      ...(options.userProperties === undefined ? {} : { userProperties: recordOf(options.userProperties)! }),
       ...(options.packetBytesMax === undefined ? {} : { maximumPacketSize: options.packetBytesMax }),
     },
   };
@@ -50,13 +53,30 @@ function loginOf(username: string | undefined, password: string | Uint8Array | u
   return scramLogin(username, password);
 }
 
-function willOf({ topic, payload, qos = 0, retain = false, delay }: Will): NonNullable<ConnectionOptions["will"]> {
+function willOf(will: Will): NonNullable<ConnectionOptions["will"]> {
+  const { topic, payload, qos = 0, retain = false, delay, expiry, contentType, responseTopic, isText } = will;
+  const properties = present({
+    willDelayInterval: delay,
+    messageExpiryInterval: expiry,
+    contentType,
+    responseTopic,
+    correlationData: will.correlationData && Buffer.from(will.correlationData),
+    payloadFormatIndicator: isText || undefined,
+    userProperties: recordOf(will.userProperties),
+  });
   const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
-  return {
-    topic,
-    payload: bytes,
-    qos,
-    retain,
-    ...(delay === undefined ? {} : { properties: { willDelayInterval: delay } }),
-  };
+  return { topic, payload: bytes, qos, retain, ...(Object.keys(properties).length > 0 ? { properties } : {}) };
+}
+
+/** Returns user properties as mqtt-packet has them: a name that stands more than once has a list. */
+function recordOf(given: UserProperties | undefined): Record<string, string | string[]> | undefined {
+  if (given === undefined) return undefined;
+  const values = new Map<string, string[]>();
+  for (const [name, value] of checkUserProperties(given)) values.set(name, [...(values.get(name) ?? []), value]);
+  return Object.fromEntries([...values].map(([name, list]) => [name, list.length === 1 ? list[0]! : list]));
+}
+
+/** Returns the entries that have a value. */
+function present(values: object): WillProperties {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as WillProperties;
 }

@@ -12,6 +12,7 @@ import type { MqttConnection } from "./connection.ts";
 import { SubscribeRefused } from "./errors.ts";
 import { Interest, idOf } from "./interest.ts";
 import { type Arrival, Receipt } from "./message.ts";
+import { checkNames } from "./other-names.ts";
 import { Subscription, type SubscriptionOptions } from "./subscription.ts";
 import { parsePattern } from "./topic-pattern.ts";
 import { TopicTexts } from "./topic-texts.ts";
@@ -50,6 +51,7 @@ export class Inbox {
   }
 
   subscribe<Params, Data>(pattern: string, options: SubscriptionOptions<Data>): Subscription<Params, Data> {
+    checkNames(options, "subscription");
     const parsed = parsePattern(pattern);
     const subscription = new Subscription<Params, Data>(this, parsed, options);
     const listener = subscription as unknown as AnySubscription;

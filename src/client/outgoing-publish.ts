@@ -7,6 +7,7 @@ import { encodeSection } from "../mqtt/publish-section.ts";
 import { isTopicName } from "../mqtt/topic.ts";
 import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
 import type { Payload, PublishOptions } from "./client-options.ts";
+import { checkNames } from "./other-names.ts";
 import type { StoredMessage } from "./store.ts";
 
 /** Topics that have been checked and encoded. */
@@ -29,6 +30,7 @@ function topicBytes(topic: string): Uint8Array {
  * The packet refers to the payload's bytes, and does not copy them. Throws a `TypeError` for what cannot be published.
  */
 export function toPublish(topic: string, payload: Payload, options: PublishOptions): Publish {
+  if ("properties" in options || "messageExpiryInterval" in options) checkNames(options, "publish");
   const publish = new Publish();
   const { qos = 0, retain = false, expiry } = options;
   if (typeof retain !== "boolean") throw new TypeError(`retain must be true or false, not ${shownValue(retain)}`);
@@ -63,6 +65,16 @@ export function publishOfStored({ topic, payload, qos, retain, expiresAt, proper
   return publish;
 }
 
+/** Returns user properties as pairs. Throws a `TypeError`. */
+export function checkUserProperties(given: unknown): (readonly [string, string])[] {
+  const pairs: readonly unknown[] = Array.isArray(given) ? given : Object.entries((given as object | undefined) ?? {});
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("a user property must be a pair of strings");
+    for (const text of pair) checkText("a user property", text);
+  }
+  return pairs as (readonly [string, string])[];
+}
+
 function sectionOf({
   contentType,
   responseTopic,
@@ -74,10 +86,6 @@ function sectionOf({
   if (responseTopic !== undefined) topicBytes(responseTopic);
   if (contentType !== undefined) checkText("contentType", contentType);
   if (correlationData !== undefined) checkBinary("correlationData", correlationData);
-  const pairs = Array.isArray(userProperties) ? userProperties : Object.entries(userProperties ?? {});
-  for (const pair of pairs) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("a user property must be a pair of strings");
-    for (const text of pair) checkText("a user property", text);
-  }
+  const pairs = checkUserProperties(userProperties);
   return encodeSection({ contentType, responseTopic, correlationData, userProperties: pairs, isText: isText === true });
 }

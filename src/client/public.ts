@@ -13,6 +13,7 @@ export type {
   SchemaOption,
   Statistics,
   Status,
+  UserProperties,
   WaitOptions,
   WebSocketOptions,
   Will,

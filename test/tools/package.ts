@@ -63,7 +63,7 @@ async function bundleForRequire(): Promise<void> {
   }
 }
 
-/** The same types, of modules that are CommonJS. */
+/** Copies the types, as those of modules that are CommonJS. */
 function describeTypesForRequire(): void {
   cpSync(join(folder, "types"), join(folder, "types-cjs"), { recursive: true });
   writeFileSync(join(folder, "types-cjs/package.json"), '{ "type": "commonjs" }\n');

@@ -24,6 +24,7 @@ const optionNames = [
   "tls",
   "webSocket",
   "auth",
+  "userProperties",
   "will",
   "receiveMaximum",
   "packetBytesMax",
@@ -115,6 +116,11 @@ describe("options of any type", () => {
     [{ version: 4, password: "alone" }, /^a password needs a user name before MQTT 5$/],
     [{ onStatus: "told" }, /^onStatus must be a function/],
     [{ sessionExpiry: 5 }, /needs a clientId$/],
+    [{ keepalive: 30 }, /^there is no option keepalive: here it is called keepAlive, in seconds$/],
+    [{ reconnectPeriod: 1000 }, /here it is called reconnect/],
+    [{ rejectUnauthorized: false }, /here it is called tls.isInsecure/],
+    [{ will: { topic: "a", payload: "", correlationData: "text" } }, /^will.correlationData must be a Uint8Array/],
+    [{ userProperties: { a: 5 } }, /^a user property must be a string, not 5$/],
     [null, /^the options must be an object, not null$/],
   ])("what cannot be meant: %#", async (options, words) => {
     const { error, dialled } = await attempt(options);
