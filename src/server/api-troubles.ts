@@ -89,10 +89,10 @@ function* ofStore({ context }: Broker): Generator<TroubleRow> {
   if (damagedRecords > 0)
     yield {
       name: "store",
-      text: `${damagedRecords} records of the store are damaged and not served: look at the disk, mqttzoo repair`,
+      text: `${some(damagedRecords, "record", "of the store")} damaged and not served: look at the disk, mqttzoo repair`,
     };
   if (strangers.count > 0)
-    yield { name: "tree", text: `${strangers.count} znodes are not ours, and left out: ${strangers.words}` };
+    yield { name: "tree", text: `${some(strangers.count, "znode")} not ours, and left out: ${strangers.words}` };
 }
 
 function* ofBank({ context }: Broker): Generator<TroubleRow> {
@@ -122,7 +122,7 @@ function* ofLimits({ context }: Broker): Generator<TroubleRow> {
     yield {
       name: "mailbox",
       text:
-        `${metrics.mailboxesHigh} mailboxes are filled to 80 % of --max-queued ${options.maxQueued} or more: bring ` +
+        `${some(metrics.mailboxesHigh, "mailbox", "", "mailboxes")} filled to 80 % of --max-queued ${options.maxQueued} or more: bring ` +
         "their clients back, or end their sessions (mqttzoo clients list --sort=-mailbox)",
     };
   if (metrics.memory.refused > 0)
@@ -133,6 +133,12 @@ function* ofLimits({ context }: Broker): Generator<TroubleRow> {
   const [open, most] = [openFiles(), openFilesMax()];
   if (open !== undefined && most !== undefined && open > filesPartMax * most)
     yield { name: "files", text: `${open} of ${most} connections and files are open: raise the limit of open files` };
+}
+
+/** Returns "1 znode is", "2 znodes are". `more`: words between noun and verb. */
+function some(count: number, noun: string, more = "", plural = `${noun}s`): string {
+  const words = [count, count === 1 ? noun : plural, more, count === 1 ? "is" : "are"];
+  return words.filter((word) => word !== "").join(" ");
 }
 
 /** Tells of clients that read too slowly, and of those that throw each other out. */
@@ -148,7 +154,7 @@ function* ofClients({ context }: Broker): Generator<TroubleRow> {
   for (const { clientId, drop } of context.drops.since(since, troublesOfKindMax))
     yield {
       name: "dropped",
-      text: `${drop.times} messages were dropped for client ${clientId}, last ${timeOf(drop.at)}: ${describeDrop(drop.cause)}`,
+      text: `for client ${clientId} messages were dropped (${drop.times}), last ${timeOf(drop.at)}: ${describeDrop(drop.cause)}`,
     };
 }
 
