@@ -35,9 +35,7 @@ test("MQTT 5 is told 0x97 with price and balance; what needs no store goes on", 
   const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
   const refused = await settle(publisher, "poor/x");
   expect(refused.reasonCode).toBe(0x97);
-  expect(refused.properties.reasonString).toMatch(
-    /^the bank cannot pay: all that it has is [\d.]+ credits: price [\d.]+, balance 30.0 credits/,
-  );
+  expect(refused.properties.reasonString).toMatch(/^the bank cannot pay: price [\d.]+, balance 30.0 credits/);
   expect((await settle(publisher, "poor/kept", { retain: true })).reasonCode).toBe(0x97);
   publisher.send({ cmd: "publish", topic: "poor/x", payload, qos: 2, messageId: 2, dup: false, retain: false });
   expect((await publisher.take("pubrec")).reasonCode).toBe(0x97);
