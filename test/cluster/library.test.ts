@@ -32,7 +32,11 @@ test("a broker that leaves sends its clients to another one; nothing is lost on 
   await Promise.all(published);
   await eventually(() => seen.length >= published.length, "all to come");
   expect(seen.toSorted((x, y) => Number(x) - Number(y))).toEqual(published.map((_, index) => String(index)));
-  expect(statuses.map(({ state }) => state)).toEqual(["connected", "reconnecting", "connected"]);
+  expect(statuses.map(({ state }) => state).filter((state) => state !== "connecting")).toEqual([
+    "connected",
+    "reconnecting",
+    "connected",
+  ]);
   expect(statuses.at(-1)).toMatchObject({ broker: `mqtt://127.0.0.1:${cluster.port(1)}`, sessionPresent: true });
   await publisher.end();
   await subscriber.end();
