@@ -126,6 +126,17 @@ test("a cluster: all brokers see it, credits come back to the branch that paid, 
       .map((line) => JSON.parse(line));
     return ["a", "b"].map((name) => accounts.find(({ account }) => account === name).bound);
   };
+  const zookeeper = await ZooKeeper.connect(cluster.zk);
+  // The brokers register what is published on, and pay for that as well: some seconds later, each all of it at once.
+  const isRegistered = async (topic: string, by: string): Promise<boolean> => {
+    const found = await zookeeper.children(`/publishers/${topic}`).catch(() => ({ children: [] as readonly string[] }));
+    return found.children.includes(by);
+  };
+  for (const [topic, by] of [
+    ["deep/keep", "@a"],
+    ["deep/large", "@b"],
+  ] as const)
+    await eventually(() => isRegistered(topic, by), "the topics to be registered");
   const before = await bound();
   expect(before[1]).toBeGreaterThan(100_000);
   expect(topicsOf(await rows("clear", "deep/x/#", ...where))).toEqual(["deep/x", "deep/x/y/z"]);
@@ -137,7 +148,6 @@ test("a cluster: all brokers see it, credits come back to the branch that paid, 
     return one! < before[0]! && other! < 1_000;
   }, "credits come back");
   await balances(...where);
-  const zookeeper = await ZooKeeper.connect(cluster.zk);
   expect((await zookeeper.children("/retained/deep")).children).toEqual(["keep"]);
   expect((await zookeeper.children("/parts")).children).toEqual([]);
   await zookeeper.close();
