@@ -36,6 +36,7 @@ export class Reservation {
 
   /** Sets a part of it, which it must have, aside for itself: what is taken of one is not taken of the other. */
   apart(credits: number): Reservation {
+    if (credits === 0) return this.#branch.nothing;
     this.#left -= credits;
     this.#branch.shares.add(this.#holder, -credits);
     return new Reservation(this.#branch, this.#holder, credits);
@@ -79,7 +80,7 @@ export class Branch {
   readonly shares = new Shares();
   #bound = 0;
   /** The reservation where nothing has to be paid. */
-  readonly #nothing = new Reservation(this, this.shares.brokers, 0);
+  readonly nothing = new Reservation(this, this.shares.brokers, 0);
   readonly #kept = new Map<string, Kept>();
   #messages = 0;
   #payloadBytes = 0;
@@ -126,7 +127,7 @@ export class Branch {
    * so much more.
    */
   reserve(credits: number, payer: string | null = "", clientId?: string): Reservation | undefined {
-    if (credits === 0) return this.#nothing;
+    if (credits === 0) return this.nothing;
     if (credits > this.free) return undefined;
     const holder = this.shares.of(payer, clientId);
     if (this.shares.whyNot(holder, credits, this.free) !== undefined) return undefined;

@@ -217,8 +217,8 @@ export const faults: readonly Fault[] = [
   {
     what: "prices: what pays for a part may be taken twice",
     file: "src/bank/branch.ts",
-    find: "  apart(credits: number): Reservation {\n    this.#left -= credits;\n",
-    replace: "  apart(credits: number): Reservation {\n",
+    find: "nothing;\n    this.#left -= credits;\n",
+    replace: "nothing;\n",
     tests: "test/unit/bank.test.ts",
   },
 ];
