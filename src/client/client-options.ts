@@ -78,15 +78,8 @@ type Headers = Readonly<Record<string, string>>;
 /** Pairs, where a name stands more than once. */
 export type UserProperties = Readonly<Record<string, string>> | readonly (readonly [string, string])[];
 
-export interface Will {
-  readonly topic: string;
-  readonly payload: Payload;
-  readonly qos?: QoS;
-  readonly retain?: boolean;
-  /** Seconds until it is published, should the client not come back. This, and what follows, is MQTT 5's. */
-  readonly delay?: number;
-  /** Seconds after which nobody wants it any more, from when it is published. */
-  readonly expiry?: number;
+/** Properties of a message that its subscribers are told, besides its payload. MQTT 5. */
+export interface MessageProperties {
   readonly contentType?: string;
   /** Tells subscribers that the payload is UTF-8. */
   readonly isText?: boolean;
@@ -95,20 +88,25 @@ export interface Will {
   readonly userProperties?: UserProperties;
 }
 
+export interface Will extends MessageProperties {
+  readonly topic: string;
+  readonly payload: Payload;
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+  /** Seconds until it is published, should the client not come back. This and `expiry` are MQTT 5's. */
+  readonly delay?: number;
+  /** Seconds after which nobody wants it any more, from when it is published. */
+  readonly expiry?: number;
+}
+
 /** All but `qos`, `retain` and `signal` are MQTT 5's. */
-export interface PublishOptions {
+export interface PublishOptions extends MessageProperties {
   /** 0 (unless set): at most once; 1: at least once; 2: exactly once. */
   readonly qos?: QoS;
   /** The broker keeps it for later subscribers, in place of the one before; an empty payload removes that. */
   readonly retain?: boolean;
   /** Seconds after which nobody wants it any more. */
   readonly expiry?: number;
-  readonly contentType?: string;
-  /** Tells subscribers that the payload is UTF-8. */
-  readonly isText?: boolean;
-  readonly responseTopic?: string;
-  readonly correlationData?: Uint8Array;
-  readonly userProperties?: UserProperties;
   /** Stops waiting; what has been sent cannot be taken back. */
   readonly signal?: AbortSignal;
 }
