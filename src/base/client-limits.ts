@@ -8,6 +8,8 @@ export const backlogBytesMax = 256 * 1024 * 1024;
 export const topicTextsMax = 1024;
 /** Topics of which a client remembers whom they interest. */
 export const topicInterestsMax = 4096;
+/** Topics of stored messages that a subscription with several patterns remembers, to hand out each once. */
+export const storedTopicsMax = 65_536;
 /** Statuses that wait for an iterator that is slow; the oldest go. */
 export const statusBacklogMax = 64;
 /** Messages of a load that one publisher writes in a turn. */

@@ -116,6 +116,17 @@ export interface SchemaOption<Input> {
   readonly schema: StandardSchema<Input, unknown>;
 }
 
+/** A message of a batch, with its own options. */
+export interface BatchMessage extends Omit<PublishOptions, "signal"> {
+  readonly topic: string;
+  readonly payload: Payload;
+}
+
+export interface BatchOptions {
+  /** Stops waiting for all of them: what has been sent cannot be taken back. */
+  readonly signal?: AbortSignal;
+}
+
 /** How a publish ended well. */
 export interface Published {
   /** The broker has told us that nobody is subscribed (MQTT 5, QoS 1 and 2; brokers need not tell). */

@@ -10,6 +10,8 @@ import { Announcer } from "./announcer.ts";
 import { BankDesk } from "./bank-desk.ts";
 import { checkOptions } from "./check-options.ts";
 import type {
+  BatchMessage,
+  BatchOptions,
   ClientOptions,
   Payload,
   Published,
@@ -32,6 +34,7 @@ import type { Messaging } from "./messaging.ts";
 import { Outbox } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
 import { mayBeLeft, refused } from "./pending.ts";
+import { publishMany } from "./publish-many.ts";
 import { Reconnector } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
 import { State, type StateOptions } from "./retained-state.ts";
@@ -245,11 +248,21 @@ export class Client implements Messaging, AsyncDisposable {
   }
 
   /**
+   * Publishes a batch, in its order, and resolves when all are settled, with how each ended, in the same order. Rejects
+   * with `PublishManyFailed`, which names those that were not taken by their places; all others were. A store keeps a
+   * batch at once. Rejects with a `TypeError` before anything leaves if one of them cannot be published.
+   */
+  publishMany(messages: readonly BatchMessage[], options: BatchOptions = {}): Promise<readonly Published[]> {
+    return publishMany(this.#outbox, messages, options);
+  }
+
+  /**
    * Subscribes, and hands out the messages: `for await (const message of client.messages("room/{id}/temp"))`. Messages
    * of QoS 1 and 2 are acknowledged as they are taken, so the broker sends no faster than that (`receiveMaximum`).
+   * Several patterns are one subscription: they are asked for at once, and a message comes once though several match.
    */
   messages<const Pattern extends string, Data = undefined>(
-    pattern: Pattern,
+    pattern: Pattern | readonly Pattern[],
     options: SubscriptionOptions<Data> = {},
   ): Subscription<Params<Pattern>, Data> {
     this.#throwIfEnded();
@@ -261,7 +274,7 @@ export class Client implements Messaging, AsyncDisposable {
    * `SubscribeRefused`.
    */
   async subscribe<const Pattern extends string, Data = undefined>(
-    pattern: Pattern,
+    pattern: Pattern | readonly Pattern[],
     options: SubscriptionOptions<Data> = {},
   ): Promise<Subscription<Params<Pattern>, Data>> {
     const subscription = this.messages(pattern, options);
@@ -281,7 +294,7 @@ export class Client implements Messaging, AsyncDisposable {
    * Answers what is asked on topics, until it is ended (MQTT 5). What the function throws, the one who asked is told.
    */
   respond<const Pattern extends string>(
-    pattern: Pattern,
+    pattern: Pattern | readonly Pattern[],
     answer: (request: Message<Params<Pattern>>) => Answer | Promise<Answer>,
     options: RespondOptions = {},
   ): Responder<Params<Pattern>> {
@@ -331,6 +344,7 @@ export class Client implements Messaging, AsyncDisposable {
     { schema, ...options }: PublishOptions & SchemaOption<unknown>,
   ): Promise<Published> {
     await validate(schema, value, `the value for ${topic}`);
+    options.signal?.throwIfAborted();
     const publish = toPublish(topic, JSON.stringify(value), { contentType: "application/json", ...options });
     return this.#outbox.publish(publish, options.signal);
   }

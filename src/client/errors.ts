@@ -3,6 +3,7 @@
  * rejects with the signal's reason, and one that cannot be meant (a topic with a wildcard) throws a `TypeError`.
  */
 import { readShortage } from "../bank/shortage.ts";
+import { messageOf } from "../base/errors.ts";
 import { describeReason, Reason } from "../mqtt/reason.ts";
 
 export class MqttError extends Error {
@@ -86,6 +87,29 @@ export class SubscribeRefused extends MqttError {
 /** More messages wait for a connection than may wait: see the option `offline`. */
 export class QueueFull extends MqttError {
   override readonly name: string = "QueueFull";
+}
+
+/** A message of a batch that was not taken, and why. */
+export interface PublishFailure {
+  /** The place in the batch, from 0 on. */
+  readonly index: number;
+  readonly topic: string;
+  readonly error: unknown;
+}
+
+/** Some messages of a batch were not taken, each for its own reason; the others were. */
+export class PublishManyFailed extends MqttError {
+  override readonly name: string = "PublishManyFailed";
+  readonly failures: readonly PublishFailure[];
+
+  /** @internal */
+  constructor(failures: readonly PublishFailure[], count: number) {
+    const [{ index, error }] = failures as [PublishFailure];
+    super(
+      `${failures.length} of ${count} messages were not taken; the first of them is [${index}]: ${messageOf(error)}`,
+    );
+    this.failures = failures;
+  }
 }
 
 /** The store does not keep what it is given, or cannot be had: its disk is full, another client uses it. */

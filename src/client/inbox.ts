@@ -9,12 +9,14 @@ import type { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { filterMatches } from "../mqtt/topic.ts";
 import type { MqttConnection } from "./connection.ts";
+import type { SubscribeOptions } from "./connection-options.ts";
+import { apart } from "./copies.ts";
 import { SubscribeRefused } from "./errors.ts";
-import { Interest, idOf } from "./interest.ts";
+import { Batch, Interest, idOf, keyOf } from "./interest.ts";
 import { type Arrival, Receipt } from "./message.ts";
 import { checkNames } from "./other-names.ts";
 import { Subscription, type SubscriptionOptions } from "./subscription.ts";
-import { parsePattern } from "./topic-pattern.ts";
+import { parsePatterns, type TopicPattern } from "./topic-pattern.ts";
 import { TopicTexts } from "./topic-texts.ts";
 
 type AnySubscription = Subscription<never, never>;
@@ -29,7 +31,7 @@ export class Inbox {
   received = 0;
   readonly callBack: CallBack;
   readonly #interests = new Map<string, Interest>();
-  readonly #byId = new Map<number, Interest>();
+  readonly #byId = new Map<number, Batch>();
   /** The interests that match a topic, where the broker does not say it. */
   readonly #byTopic = new Map<string, readonly Interest[]>();
   readonly #topics = new TopicTexts();
@@ -50,30 +52,37 @@ export class Inbox {
     return this.#unclaimed.length;
   }
 
-  subscribe<Params, Data>(pattern: string, options: SubscriptionOptions<Data>): Subscription<Params, Data> {
+  /** Throws a `TypeError` for what is no pattern. */
+  subscribe<Params, Data>(
+    given: string | readonly string[],
+    options: SubscriptionOptions<Data>,
+  ): Subscription<Params, Data> {
     checkNames(options, "subscription");
-    const parsed = parsePattern(pattern);
-    const subscription = new Subscription<Params, Data>(this, parsed, options);
+    const patterns = parsePatterns(given);
+    const subscription = new Subscription<Params, Data>(this, patterns, options);
     const listener = subscription as unknown as AnySubscription;
-    const interest = this.#interests.get(parsed.text) ?? this.#addInterest(parsed.text, parsed.filter);
-    interest.listeners.add(listener);
-    interest.newest = listener;
-    this.#unwanted.delete(parsed.text);
+    const interests = [...new Set(patterns.map((pattern) => this.#interestIn(pattern)))];
+    for (const interest of interests) {
+      interest.listeners.add(listener);
+      interest.newest = listener;
+      this.#unwanted.delete(interest.filter.text);
+    }
     this.#byTopic.clear();
-    this.#claim(interest, listener);
-    if (this.#connection !== undefined) this.#ask(interest, this.#connection);
+    const batches = apart(interests);
+    for (const batch of batches) this.#putTogether(batch);
+    this.#claim(interests, listener);
+    if (this.#connection !== undefined) for (const batch of batches) this.#ask(batch, this.#connection);
     return subscription;
   }
 
   /** Resolves when the broker has been told, if there is one; else it is told when there is. */
   async leave(subscription: AnySubscription): Promise<void> {
-    const { text } = subscription.pattern;
-    const interest = this.#interests.get(text);
-    if (interest === undefined || !interest.listeners.delete(subscription) || interest.listeners.size > 0) return;
-    this.#interests.delete(text);
-    this.#byId.delete(interest.id);
-    this.#byTopic.clear();
-    this.#unwanted.add(text);
+    for (const { text } of subscription.patterns) {
+      const interest = this.#interests.get(text);
+      if (interest === undefined || !interest.listeners.delete(subscription) || interest.listeners.size > 0) continue;
+      this.#forget(interest);
+      this.#unwanted.add(text);
+    }
     await this.#unsubscribeUnwanted();
   }
 
@@ -85,12 +94,13 @@ export class Inbox {
       this.#unwanted.clear();
       this.#unclaimed = [];
     }
-    for (const interest of this.#interests.values()) {
-      if (connection.sessionPresent) for (const listener of interest.listeners) listener.retract();
-      if (connection.sessionPresent && interest.isGranted) continue;
+    const isKept = connection.sessionPresent;
+    if (isKept) for (const listener of this.#listeners()) listener.retract();
+    for (const { interests } of this.#byId.values()) {
+      const wanted = [...interests].filter(({ isGranted }) => !(isKept && isGranted));
       // What is stored is sent to all again: nobody can say what has changed meanwhile.
-      interest.newest = undefined;
-      this.#ask(interest, connection);
+      for (const interest of wanted) interest.newest = undefined;
+      if (wanted.length > 0) this.#ask(wanted, connection);
     }
     void this.#unsubscribeUnwanted();
   }
@@ -104,7 +114,7 @@ export class Inbox {
 
   /** The client has ended. */
   close(error: unknown): void {
-    for (const { listeners } of this.#interests.values()) for (const listener of listeners) listener.fail(error);
+    for (const listener of this.#listeners()) listener.fail(error);
     this.#interests.clear();
     this.#byId.clear();
   }
@@ -120,11 +130,26 @@ export class Inbox {
     const arrival = this.#arrivalOf(publish, topic);
     const { receipt } = arrival;
     const interests = this.#interestsOf(publish, topic);
+    if (interests.length > 1) return this.#deliverOnce(arrival, interests);
     if (receipt !== undefined) {
       for (const interest of interests) receipt.left += interest.isFor(arrival) ? 1 : interest.listeners.size;
       if (receipt.left === 0) return this.#keep(arrival);
     }
     for (const interest of interests) interest.deliver(arrival);
+  }
+
+  /** Hands a message that interests several times to each listener once. */
+  #deliverOnce(arrival: Arrival, interests: readonly Interest[]): void {
+    const receivers = new Set(interests.flatMap((interest) => [...interest.receivers(arrival)]));
+    if (arrival.receipt !== undefined) {
+      arrival.receipt.left = receivers.size;
+      if (receivers.size === 0) return this.#keep(arrival);
+    }
+    for (const receiver of receivers) receiver.push(arrival, interests);
+  }
+
+  #listeners(): Set<AnySubscription> {
+    return new Set([...this.#interests.values()].flatMap(({ listeners }) => [...listeners]));
   }
 
   #arrivalOf(publish: Publish, topic: string): Arrival {
@@ -157,11 +182,17 @@ export class Inbox {
   }
 
   #interestsOf({ subscriptionIds }: Publish, topic: string): readonly Interest[] {
-    if (subscriptionIds.length === 1) {
-      const interest = this.#byId.get(subscriptionIds[0]!);
-      return interest === undefined ? none : interest.alone;
-    }
-    if (subscriptionIds.length > 0) return subscriptionIds.flatMap((id) => this.#byId.get(id) ?? []);
+    if (subscriptionIds.length === 0) return this.#matching(topic);
+    const batches = subscriptionIds.map((id) => this.#byId.get(id));
+    // An identifier from before its filters were asked for together with others: the topic says what it is for.
+    if (batches.includes(undefined)) return this.#matching(topic);
+    const [first] = batches;
+    if (batches.length === 1 && first!.interests.size === 1) for (const { alone } of first!.interests) return alone;
+    return this.#matching(topic).filter(({ batch }) => batches.includes(batch));
+  }
+
+  /** The interests whose filters match. */
+  #matching(topic: string): readonly Interest[] {
     let interests = this.#byTopic.get(topic);
     if (interests === undefined) {
       const levels = topic.split("/");
@@ -180,53 +211,76 @@ export class Inbox {
     this.#unclaimed.push(arrival);
   }
 
-  #claim(interest: Interest, listener: AnySubscription): void {
-    const isWanted = ({ topic }: Arrival): boolean => filterMatches(interest.filter.levels, topic.split("/"));
+  #claim(interests: readonly Interest[], listener: AnySubscription): void {
+    const isWanted = ({ topic }: Arrival): boolean =>
+      interests.some(({ filter }) => filterMatches(filter.levels, topic.split("/")));
     const claimed = this.#unclaimed.filter(isWanted);
     if (claimed.length === 0) return;
     this.#unclaimed = this.#unclaimed.filter((arrival) => !claimed.includes(arrival));
-    for (const arrival of claimed) listener.push(arrival);
+    for (const arrival of claimed) listener.push(arrival, interests);
   }
 
-  #addInterest(text: string, filter: Interest["filter"]): Interest {
-    const interest = new Interest(
-      idOf(text, (id) => this.#byId.has(id)),
-      filter,
-    );
+  #interestIn({ text, filter }: TopicPattern): Interest {
+    const interest = this.#interests.get(text) ?? new Interest(filter);
     this.#interests.set(text, interest);
-    this.#byId.set(interest.id, interest);
     return interest;
   }
 
-  #ask(interest: Interest, connection: MqttConnection): void {
-    const { text } = interest.filter;
-    const options = interest.wanted();
+  /** Has filters asked for together from now on, under one identifier. */
+  #putTogether(interests: readonly Interest[]): void {
+    const key = keyOf(interests.map(({ filter }) => filter.text));
+    const id = idOf(key, (id) => (this.#byId.get(id) ?? { key }).key !== key);
+    const batch = this.#byId.get(id) ?? new Batch(id, key);
+    for (const interest of interests) {
+      if (interest.batch !== batch) this.#leaveBatch(interest);
+      interest.batch = batch;
+      batch.interests.add(interest);
+    }
+    this.#byId.set(id, batch);
+  }
+
+  #leaveBatch(interest: Interest): void {
+    const { batch } = interest;
+    batch?.interests.delete(interest);
+    if (batch?.interests.size === 0) this.#byId.delete(batch.id);
+  }
+
+  #forget(interest: Interest): void {
+    this.#interests.delete(interest.filter.text);
+    this.#leaveBatch(interest);
+    this.#byTopic.clear();
+  }
+
+  /** Asks for filters of one batch: in one packet, unless some listener wants one of them in another way. */
+  #ask(interests: readonly Interest[], connection: MqttConnection): void {
     const hasIds = connection.version === 5 && connection.granted.subscriptionIdentifiersAvailable !== false;
-    const asked = connection.subscribe([text], {
-      qos: options.qos ?? 0,
-      noLocal: options.noLocal === true,
-      retainHandling: retainHandling[options.retained ?? "send"],
-      ...(hasIds && { properties: { subscriptionIdentifier: interest.id } }),
-    });
-    asked.then(
-      ([code = Reason.unspecifiedError]) => this.#answered(interest, code),
-      // The connection is gone: the next one asks again.
-      () => {},
-    );
+    const { id } = interests[0]!.batch!;
+    for (const interest of interests) for (const listener of interest.askers()) listener.asked();
+    for (const alike of alikeOf(interests)) {
+      const options = { ...wantedOf(alike[0]!), ...(hasIds && { properties: { subscriptionIdentifier: id } }) };
+      const filters = alike.map(({ filter }) => filter.text);
+      connection.subscribe(filters, options).then(
+        (codes) => alike.forEach((interest, at) => void this.#answered(interest, codes[at] ?? Reason.unspecifiedError)),
+        // The connection is gone: the next one asks again.
+        () => {},
+      );
+    }
   }
 
   #answered(interest: Interest, code: number): void {
     const { text } = interest.filter;
     if (code < Reason.unspecifiedError) {
       interest.isGranted = true;
-      for (const listener of interest.listeners) listener.granted(code as QoS);
+      for (const listener of interest.listeners) listener.granted(text, code as QoS);
       return;
     }
     if (this.#interests.get(text) !== interest) return;
-    this.#interests.delete(text);
-    this.#byId.delete(interest.id);
-    this.#byTopic.clear();
-    for (const listener of interest.listeners) listener.fail(new SubscribeRefused(text, code));
+    this.#forget(interest);
+    for (const listener of interest.listeners) {
+      listener.fail(new SubscribeRefused(text, code));
+      // What it has besides is of no use to it.
+      void this.leave(listener);
+    }
   }
 
   async #unsubscribeUnwanted(): Promise<void> {
@@ -243,4 +297,17 @@ export class Inbox {
   }
 }
 
-const none: readonly Interest[] = [];
+/** The interests that are asked for in the same way, together. */
+function alikeOf(interests: readonly Interest[]): Iterable<readonly Interest[]> {
+  const groups = new Map<string, Interest[]>();
+  for (const interest of interests) {
+    const way = JSON.stringify(wantedOf(interest));
+    groups.set(way, [...(groups.get(way) ?? []), interest]);
+  }
+  return groups.values();
+}
+
+function wantedOf(interest: Interest): SubscribeOptions {
+  const { qos = 0, noLocal = false, retained = "send" } = interest.wanted();
+  return { qos, noLocal, retainHandling: retainHandling[retained] };
+}

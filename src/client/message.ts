@@ -84,6 +84,19 @@ export class Message<Params = AnyParams, Data = undefined> {
     return this.#arrival.topic;
   }
 
+  /** The pattern of the subscription that it has come for: the first that matches, where there are several. */
+  get pattern(): string {
+    return this.#pattern.given;
+  }
+
+  /**
+   * Others share the subscription: one of them gets what is not acknowledged here.
+   * @internal
+   */
+  get isShared(): boolean {
+    return this.#pattern.filter.group !== undefined;
+  }
+
   get payload(): Uint8Array {
     return this.#arrival.payload;
   }

@@ -19,7 +19,7 @@ export interface Messaging {
 
   /** Subscribes, and hands out the messages. Throws `ClientClosed`. */
   messages<const Pattern extends string, Data = undefined>(
-    pattern: Pattern,
+    pattern: Pattern | readonly Pattern[],
     options?: SubscriptionOptions<Data>,
   ): Subscription<Params<Pattern>, Data>;
 

@@ -28,6 +28,15 @@ const storedMessagesMaxDefault = 100_000;
 /** Receive Maximum, where the broker names none (3.2.2.3.3). */
 const windowDefault = 65_535;
 
+const nothing = { count: 0, bytes: 0 } as const;
+
+/** The part of a batch that is to be published. */
+export interface BatchPart {
+  readonly from: number;
+  readonly isAlone: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
 export class Outbox {
   readonly session: ClientSession;
   readonly #keeper: Keeper | undefined;
@@ -89,13 +98,14 @@ export class Outbox {
     const connection = this.#connection;
     if (this.#why !== undefined) return refused(this.#why);
     if (connection !== undefined && publish.qos === 0) return this.#writeUnpromised(publish, connection);
-    if (connection === undefined && !this.#makeRoom())
-      return refused(new QueueFull("too many messages wait for a connection"));
-    if (this.#queuedBytes + publish.size > backlogBytesMax)
-      return refused(new QueueFull("too many bytes wait to be sent"));
+    const full = this.#fullFor(publish, nothing);
+    if (full !== undefined) return refused(full);
     const pending = new Pending(publish);
     if (signal !== undefined) pending.watch(signal);
-    if (this.#keeper !== undefined) return this.#publishKept(pending, this.#keeper);
+    if (this.#keeper !== undefined) {
+      this.#publishKept([pending], this.#keeper);
+      return pending.settled;
+    }
     if (connection !== undefined && this.#queue.length === 0 && this.session.outgoing.size < this.#window) {
       this.#send(pending, connection);
     } else {
@@ -104,31 +114,79 @@ export class Outbox {
     return pending.settled;
   }
 
-  /** Gives a message to the store, and lets it go out when it is there. */
-  #publishKept(pending: Pending, keeper: Keeper): Promise<Published> {
-    try {
-      const { keys, kept } = keeper.add([pending.publish]);
-      pending.key = keys[0]!;
-      pending.onAborted = () => {
-        if (!pending.isSent) this.#remove(pending);
-      };
-      this.#enqueue(pending);
-      if (kept === undefined) this.#pump();
+  /**
+   * Publishes those of a batch, from the one at `from` on, for which there is room while there is a connection; what
+   * there is no connection for is refused where it does not fit. `isAlone`: nothing of the batch is under way that
+   * would leave room, so one goes in any case. Those that are kept are kept together. The promises are those of
+   * `publish`.
+   */
+  publishSome(publishes: readonly Publish[], { from, isAlone, signal }: BatchPart): Promise<Published>[] {
+    const outcomes: Promise<Published>[] = [];
+    const together: Pending[] = [];
+    const room = { count: 0, bytes: 0 };
+    for (let at = from; at < publishes.length; at++) {
+      const publish = publishes[at]!;
+      if (!(isAlone && outcomes.length === 0) && this.#isBusy(publish, room.bytes)) break;
+      const isKept = this.#keeper !== undefined && !(publish.qos === 0 && this.#connection !== undefined);
+      const full = isKept && this.#why === undefined ? this.#fullFor(publish, room) : undefined;
+      if (!isKept || this.#why !== undefined) outcomes.push(this.publish(publish, signal));
+      else if (full !== undefined) outcomes.push(refused(full));
       else {
-        pending.isKept = false;
-        const failed = (error: unknown): void => {
+        const pending = new Pending(publish);
+        if (signal !== undefined) pending.watch(signal);
+        together.push(pending);
+        outcomes.push(pending.settled);
+        room.count++;
+        room.bytes += publish.size;
+      }
+    }
+    if (together.length > 0) this.#publishKept(together, this.#keeper!);
+    return outcomes;
+  }
+
+  /** True if whoever publishes in a batch is to wait. */
+  #isBusy(publish: Publish, bytes: number): boolean {
+    if (this.#connection === undefined) return false;
+    return publish.qos === 0
+      ? this.#connection.unsent >= outputBytesHigh
+      : this.#queuedBytes + bytes + publish.size > backlogBytesMax;
+  }
+
+  /** The error for a message that does not fit beside what waits, and what else is to; undefined: it fits. */
+  #fullFor(publish: Publish, { count, bytes }: { readonly count: number; readonly bytes: number }) {
+    if (this.#connection === undefined && !this.#makeRoom(count))
+      return new QueueFull("too many messages wait for a connection");
+    return this.#queuedBytes + bytes + publish.size > backlogBytesMax
+      ? new QueueFull("too many bytes wait to be sent")
+      : undefined;
+  }
+
+  /** Gives messages to the store, all or none, and lets them go out when they are there. */
+  #publishKept(together: readonly Pending[], keeper: Keeper): void {
+    try {
+      const { keys, kept } = keeper.add(together.map(({ publish }) => publish));
+      for (const [at, pending] of together.entries()) {
+        pending.key = keys[at]!;
+        pending.isKept = kept === undefined;
+        pending.onAborted = () => {
+          if (!pending.isSent) this.#remove(pending);
+        };
+        this.#enqueue(pending);
+      }
+      if (kept === undefined) return this.#pump();
+      const failed = (error: unknown): void => {
+        for (const pending of together) {
           pending.isAborted = true;
           pending.reject(error);
-        };
-        kept.catch(failed).finally(() => {
-          pending.isKept = true;
-          this.#pump();
-        });
-      }
+        }
+      };
+      kept.catch(failed).finally(() => {
+        for (const pending of together) pending.isKept = true;
+        this.#pump();
+      });
     } catch (error) {
-      return refused(error);
+      for (const pending of together) pending.reject(error);
     }
-    return pending.settled;
   }
 
   #enqueue(pending: Pending): void {
@@ -236,12 +294,12 @@ export class Outbox {
       : undefined;
   }
 
-  /** False: too many wait, and none of them goes for a new one. */
-  #makeRoom(): boolean {
+  /** False: too many wait, `more` counted in, and none of them goes for a new one. */
+  #makeRoom(more: number): boolean {
     const isStored = this.#keeper !== undefined;
     const { messagesMax = isStored ? storedMessagesMaxDefault : messagesMaxDefault, whenFull = "reject" } =
       this.#offline;
-    if (this.#queue.length < messagesMax) return true;
+    if (this.#queue.length + more < messagesMax) return true;
     const oldest = whenFull === "drop-oldest" ? this.#queue.shift() : undefined;
     if (oldest === undefined) return false;
     this.#queuedBytes -= oldest.publish.size;

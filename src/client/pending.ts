@@ -5,7 +5,7 @@ import type { Published } from "./client-options.ts";
 import type { Unacknowledged } from "./client-session.ts";
 
 /** Lets an application leave a publish to itself: its rejection does not end the process when nobody awaits it. */
-export function mayBeLeft(publishing: Promise<Published>): Promise<Published> {
+export function mayBeLeft<Outcome>(publishing: Promise<Outcome>): Promise<Outcome> {
   publishing.catch(() => {});
   return publishing;
 }

@@ -2,6 +2,8 @@
 export type { BankDesk, Quote, QuoteOptions } from "./bank-desk.ts";
 export type { Client, EndOptions } from "./client.ts";
 export type {
+  BatchMessage,
+  BatchOptions,
   ClientOptions,
   LogEntry,
   LogLevel,
@@ -22,6 +24,8 @@ export {
   ClientClosed,
   ConnectFailed,
   MqttError,
+  type PublishFailure,
+  PublishManyFailed,
   PublishRefused,
   QueueFull,
   QuotaExceeded,

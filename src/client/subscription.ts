@@ -1,6 +1,8 @@
 /** One subscription of the application's: the messages that have come for it, in their order, until it takes them. */
 import { Ring } from "../base/ring.ts";
 import type { QoS } from "../mqtt/constants.ts";
+import type { Filter } from "../mqtt/topic.ts";
+import { Copies } from "./copies.ts";
 import { type Deferred, defer } from "./deadlines.ts";
 import { ClientClosed, ValidationFailed } from "./errors.ts";
 import { type Arrival, Message } from "./message.ts";
@@ -50,13 +52,17 @@ export class Subscription<Params = AnyParams, Data = undefined>
   implements AsyncIterableIterator<Message<Params, Data>>, AsyncDisposable
 {
   /** @internal */
-  readonly pattern: TopicPattern;
+  readonly patterns: readonly TopicPattern[];
   readonly options: SubscriptionOptions<Data>;
   /** Messages of QoS 0 that were dropped, since they were not taken in time. */
   dropped = 0;
   /** Messages that were not what the schema wants. */
   invalid = 0;
   readonly #home: SubscriptionHome;
+  /** Filters that the broker has not granted yet, and the least QoS of those that it has. */
+  readonly #ungranted: Set<string>;
+  #qos: QoS = 2;
+  readonly #copies: Copies;
   readonly #ready = defer<QoS>();
   readonly #ring = new Ring<Message<Params, Data>>();
   /** Number of messages of QoS 0 in the ring. */
@@ -66,10 +72,12 @@ export class Subscription<Params = AnyParams, Data = undefined>
   #end: { readonly error: unknown } | undefined;
 
   /** @internal */
-  constructor(home: SubscriptionHome, pattern: TopicPattern, options: SubscriptionOptions<Data>) {
+  constructor(home: SubscriptionHome, patterns: readonly TopicPattern[], options: SubscriptionOptions<Data>) {
     this.#home = home;
-    this.pattern = pattern;
+    this.patterns = patterns;
     this.options = options;
+    this.#copies = new Copies(patterns);
+    this.#ungranted = new Set(patterns.map(({ text }) => text));
     this.#ready.promise.catch(() => {});
     options.signal?.addEventListener("abort", this.#abort);
     if (options.signal?.aborted === true) queueMicrotask(this.#abort);
@@ -77,7 +85,10 @@ export class Subscription<Params = AnyParams, Data = undefined>
 
   readonly #abort = (): void => void this.#leave(this.options.signal!.reason);
 
-  /** Resolves with the granted QoS when the broker has taken the subscription. Rejects with `SubscribeRefused`. */
+  /**
+   * Resolves with the granted QoS, of several patterns with the least, when the broker has taken all. Rejects with
+   * `SubscribeRefused`.
+   */
   get ready(): Promise<QoS> {
     return this.#ready.promise;
   }
@@ -117,11 +128,21 @@ export class Subscription<Params = AnyParams, Data = undefined>
   }
 
   /**
-   * The broker has taken it.
+   * The broker has taken the subscription to a filter.
    * @internal
    */
-  granted(qos: QoS): void {
-    this.#ready.resolve(qos);
+  granted(filter: string, qos: QoS): void {
+    if (!this.#ungranted.delete(filter)) return;
+    this.#qos = Math.min(this.#qos, qos) as QoS;
+    if (this.#ungranted.size === 0) this.#ready.resolve(this.#qos);
+  }
+
+  /**
+   * A broker is asked for it: what is stored will come.
+   * @internal
+   */
+  asked(): void {
+    this.#copies.asked();
   }
 
   /**
@@ -145,11 +166,17 @@ export class Subscription<Params = AnyParams, Data = undefined>
    */
   retract(): void {
     for (const message of this.#ring.drain()) if (message.qos !== 1) this.#ring.push(message);
+    this.#copies.retract();
   }
 
-  /** @internal */
-  push(arrival: Arrival): void {
-    const message = new Message<Params, Data>(arrival, this.pattern);
+  /**
+   * A message has come for the filters `came`, as the broker says.
+   * @internal
+   */
+  push(arrival: Arrival, came: readonly { readonly filter: Filter }[]): void {
+    const pattern = this.#copies.patternOf(arrival, came);
+    if (pattern === undefined) return arrival.receipt?.done();
+    const message = new Message<Params, Data>(arrival, pattern);
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) {
       this.#taken = message;
@@ -209,7 +236,7 @@ export class Subscription<Params = AnyParams, Data = undefined>
   #leave(why: unknown): Promise<void> {
     this.#finish();
     // What is not acknowledged of a shared one goes to another member of the group.
-    if (this.pattern.filter.group === undefined) for (const message of this.#ring.drain()) message.ack();
+    for (const message of this.#ring.drain()) if (!message.isShared) message.ack();
     this.fail(why);
     return this.#home.leave(this as unknown as Subscription<never, never>);
   }

@@ -15,8 +15,13 @@ type NameOf<Level extends string> = Level extends `{...${infer Name}}`
     ? Name
     : never;
 
-/** The texts that a topic has in the places that a pattern names: `{ id: string }` for `room/{id}/temp`. */
-export type Params<Pattern extends string> = { readonly [Name in Names<Pattern>]: string };
+/**
+ * The texts that a topic has in the places that a pattern names: `{ id: string }` for `room/{id}/temp`; for several
+ * patterns, those of one of them.
+ */
+export type Params<Pattern extends string> = Pattern extends string
+  ? { readonly [Name in Names<Pattern>]: string }
+  : never;
 
 /** Where the pattern is not known when types are checked. */
 export type AnyParams = Params<string>;
@@ -31,6 +36,8 @@ interface Place {
 
 /** @internal */
 export interface TopicPattern {
+  /** As the application has written it. */
+  readonly given: string;
   /** As it is subscribed to. */
   readonly text: string;
   readonly filter: Filter;
@@ -62,7 +69,17 @@ export function parsePattern(pattern: string): TopicPattern {
     .join("/");
   const filter = parseFilter(text);
   if (filter === undefined) throw new TypeError(`${JSON.stringify(pattern)} is not a topic filter`);
-  return { text, filter, places };
+  return { given: pattern, text, filter, places };
+}
+
+/**
+ * Parses the patterns of one subscription. Throws a `TypeError`, also if there are none.
+ * @internal
+ */
+export function parsePatterns(given: string | readonly string[]): readonly TopicPattern[] {
+  if (!Array.isArray(given)) return [parsePattern(given as string)];
+  if (given.length === 0) throw new TypeError("a subscription needs a topic filter");
+  return given.map(parsePattern);
 }
 
 /** @internal */

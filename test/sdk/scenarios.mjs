@@ -110,6 +110,35 @@ export const scenarios = {
     await client.end();
   },
 
+  async "several patterns in one subscription: each message once, though several match"({ connect, url }) {
+    const root = unique("patterns");
+    const client = await connect(url);
+    await client.publish(`${root}/a/stored`, "stored", { qos: 1, retain: true });
+    const messages = await client.subscribe([`${root}/{room}/{what}`, `${root}/a/#`, `${root}/b`], { qos: 1 });
+    const alone = await client.subscribe(`${root}/b`, { qos: 1 });
+    for (const topic of ["a/x", "a/x/y", "b", "c/z", "a/last"])
+      await client.publish(`${root}/${topic}`, topic, { qos: 1 });
+    equal(
+      (await take(messages, 6)).map(({ text, params }) => [text, params.what]),
+      [
+        ["stored", "stored"],
+        ["a/x", "x"],
+        ["a/x/y", undefined],
+        ["b", undefined],
+        ["c/z", "z"],
+        ["a/last", "last"],
+      ],
+      "all of them",
+    );
+    equal((await take(alone, 1))[0].text, "b", "one of them besides, alone");
+    await messages.unsubscribe();
+    for (const topic of ["a/x", "b"]) await client.publish(`${root}/${topic}`, "later", { qos: 1 });
+    equal([(await take(alone, 1))[0].topic, alone.waiting], [`${root}/b`, 0], "the other one stays");
+    equal([await messages.next(), messages.waiting], [{ done: true }, 0], "nothing comes any more");
+    await client.publish(`${root}/a/stored`, "", { retain: true });
+    await client.end();
+  },
+
   async "state: none, set, seen by another client, cleared"({ connect, url }) {
     const topic = unique("state");
     const [one, other] = await Promise.all([connect(url), connect(url)]);
@@ -187,6 +216,7 @@ export const scenarios = {
       "QoS 3": () => client.publish("a", "", { qos: 3 }),
       "half a level": async () => client.messages("a/x{id}"),
       "a name twice": async () => client.messages("{a}/{a}"),
+      "no pattern at all": async () => client.messages([]),
       "a level after #": async () => client.messages("{...a}/b"),
       "an http URL": () => connect("http://localhost"),
       "no URL": () => connect([]),
