@@ -19,6 +19,7 @@ export class Announcer {
   readonly #clientId: string;
   readonly #listeners = new Set<{ readonly name: string; readonly listener: StatusListener }>();
   readonly #iterators = new Set<Statuses>();
+  readonly #oldNames = new Set<string>();
   #last: Status = { state: "connecting" };
 
   constructor({ onStatus, onLog }: ClientOptions, clientId: string) {
@@ -76,6 +77,13 @@ export class Announcer {
     this.#last = status;
     for (const statuses of [...this.#iterators]) statuses.push(status);
     for (const { name, listener } of [...this.#listeners]) this.callBack(name, () => listener(status));
+  }
+
+  /** An option was given by its old name: the log is told once of each. */
+  oldName(old: string, now: string): void {
+    if (this.#oldNames.has(old)) return;
+    this.#oldNames.add(old);
+    this.log("warn", `the option ${old}, in seconds, is called ${now} now, in milliseconds`);
   }
 
   /** Without a hook of the application's, errors are printed, and nothing else is. */

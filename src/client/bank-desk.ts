@@ -2,6 +2,7 @@
 import { isDrawn, milli, type Pricing, quoteOf } from "../bank/price.ts";
 import { MqttError } from "./errors.ts";
 import type { Messaging } from "./messaging.ts";
+import { currentNames, type OnOldName } from "./old-names.ts";
 import { State } from "./retained-state.ts";
 
 export interface Quote {
@@ -18,7 +19,9 @@ export interface Quote {
 export interface QuoteOptions {
   /** The topic that it will be published on, each of whose levels costs; without it, one of one level. */
   readonly topic?: string;
-  /** Seconds, as it will be published with. */
+  /** Milliseconds, as it will be published with. */
+  readonly expiryMs?: number;
+  /** @deprecated Seconds: it is called `expiryMs`. */
   readonly expiry?: number;
   /** Subscribers that may be away, each of which costs a copy; 1 unless set. */
   readonly copies?: number;
@@ -30,24 +33,26 @@ const topics = ["pricing", "free", "vault"] as const;
 
 export class BankDesk {
   readonly #client: Messaging;
+  readonly #onOldName: OnOldName;
 
   /** @internal */
-  constructor(client: Messaging) {
+  constructor(client: Messaging, onOldName: OnOldName) {
     this.#client = client;
+    this.#onOldName = onOldName;
   }
 
   /**
    * `bytes`: of topic, properties and payload together. Rejects with `MqttError` if the broker has no bank, or does not
    * tell.
    */
-  async quote(bytes: number, { topic, expiry, copies = 1, signal }: QuoteOptions = {}): Promise<Quote> {
+  async quote(bytes: number, options: QuoteOptions = {}): Promise<Quote> {
+    const { topic, expiryMs: ttlMs, copies = 1, signal } = currentNames(options, "message", this.#onOldName);
     const states = topics.map((name) => new State<string>(this.#client, `$SYS/broker/bank/${name}`, { qos: 0 }));
     try {
       const [text, free, inVault] = await Promise.all(states.map((state) => state.get(signal ? { signal } : {})));
       if (text === undefined) throw new MqttError("this broker does not tell what it takes for a stored message");
       const pricing = JSON.parse(text) as Pricing;
       const price = (ttlMs: number): number => (copies * quoteOf(bytes, { ttlMs, topic }, pricing)) / milli;
-      const ttlMs = expiry === undefined ? undefined : expiry * 1000;
       // For sessions' mail: what only lies in a mail drop may cost less, never more.
       const least = price(ttlMs ?? (isDrawn(pricing, "mailbox") ? pricing.ttlMinMs : pricing.ttlMaxMs));
       const most = price(ttlMs ?? pricing.ttlMaxMs);

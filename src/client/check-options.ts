@@ -4,6 +4,7 @@ import { isTopicName } from "../mqtt/topic.ts";
 import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { checkHeaders } from "./headers.ts";
+import { currentNames, type OnOldName } from "./old-names.ts";
 import { checkNames } from "./other-names.ts";
 import { checkUserProperties } from "./outgoing-publish.ts";
 import { scramMethod } from "./scram.ts";
@@ -54,8 +55,8 @@ const will = parts(
     payload: checkBinary,
     qos: oneOf(0, 1, 2),
     retain: flag,
-    delay: integer(0, uint32Max),
-    expiry: integer(0, uint32Max),
+    delayMs: duration(uint32Max * 1000),
+    expiryMs: duration(uint32Max * 1000),
     contentType: checkText,
     responseTopic: checkText,
     correlationData: (name, value) => {
@@ -68,11 +69,11 @@ const will = parts(
   ["topic", "payload"],
 );
 
-const checks: Readonly<Record<keyof ClientOptions, Check>> = {
+const checks: Readonly<Record<keyof CurrentOptions, Check>> = {
   clientId: checkText,
-  sessionExpiry: orInfinity(sessionNeverExpires),
+  sessionExpiryMs: (name, value) => value === Infinity || duration(sessionNeverExpires * 1000)(name, value),
   clean: flag,
-  keepAlive: integer(0, uint16Max),
+  keepAliveMs: duration(uint16Max * 1000),
   username: checkText,
   password: (name, value) => typeof value === "function" || checkBinary(name, value),
   version: oneOf(4, 5),
@@ -83,7 +84,7 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
   userProperties: (_, value) => void checkUserProperties(value),
   receiveMaximum: integer(1, uint16Max),
   packetBytesMax: integer(1, uint32Max),
-  connectTimeout: duration(timerMsMax / 1000),
+  connectTimeoutMs: duration(timerMsMax),
   reconnect: (name, value) =>
     value === false || parts({ minMs: duration(timerMsMax), maxMs: duration(timerMsMax) })(name, value),
   store: (name, value) =>
@@ -101,17 +102,31 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
   signal: (name, value) => need(name, isRecord(value) && "aborted" in (value as object), "an AbortSignal", value),
 };
 
-/** Checks all options. Throws a `TypeError` for the first that cannot be meant. */
-export function checkOptions(options: ClientOptions): void {
-  record("the options", options);
+/** The options of a client under their names of now. */
+export type CurrentOptions = Omit<ClientOptions, "sessionExpiry" | "keepAlive" | "connectTimeout">;
+
+/**
+ * Checks all options, and returns them under their names of now. Throws a `TypeError` for the first that cannot be
+ * meant.
+ */
+export function checkedOptions(given: ClientOptions, onOldName: OnOldName): CurrentOptions {
+  record("the options", given);
+  const options = currentNames(given, "client", onOldName);
+  const { will } = options;
+  if (!isRecord(will)) return checkCurrent(options);
+  return checkCurrent({ ...options, will: currentNames(will!, "will", onOldName) });
+}
+
+function checkCurrent(options: CurrentOptions): CurrentOptions {
   checkNames(options, "client");
   checkAll(options, checks, "");
-  const { sessionExpiry = 0, clientId, auth, version = 5 } = options;
-  if (options.store !== undefined && sessionExpiry === 0)
-    throw new TypeError("a store needs a sessionExpiry: else the broker forgets what it has seen of a message");
+  const { sessionExpiryMs = 0, clientId, auth, version = 5 } = options;
+  if (options.store !== undefined && sessionExpiryMs === 0)
+    throw new TypeError("a store needs a sessionExpiryMs: else the broker forgets what it has seen of a message");
   if (auth !== undefined && version < 5) throw new TypeError("auth needs MQTT 5");
-  if (sessionExpiry > 0 && clientId === undefined)
+  if (sessionExpiryMs > 0 && clientId === undefined)
     throw new TypeError("a session that outlives its connection needs a clientId");
+  return options;
 }
 
 function checkAll(values: object, known: Readonly<Record<string, Check>>, prefix: string): void {

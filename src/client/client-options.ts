@@ -10,14 +10,15 @@ export interface ClientOptions {
   /** Names the session at the broker; made up unless set. */
   readonly clientId?: string;
   /**
-   * Seconds for which the broker keeps the session after the connection has ended: subscriptions, and messages of QoS 1
-   * and 2 for them. 0 unless set: it ends with the connection. Infinity: for ever. Needs a `clientId`.
+   * Milliseconds for which the broker keeps the session after the connection has ended: subscriptions, and messages of
+   * QoS 1 and 2 for them. 0 unless set: it ends with the connection. Infinity: for ever. Needs a `clientId`. As all
+   * times that the broker is told, it is rounded up to whole seconds.
    */
-  readonly sessionExpiry?: number;
+  readonly sessionExpiryMs?: number;
   /** Begins without what the broker may have kept of the session. */
   readonly clean?: boolean;
-  /** Seconds after which the broker must have been heard of; 30 unless set, 0: never. */
-  readonly keepAlive?: number;
+  /** Milliseconds after which the broker must have been heard of; 30,000 unless set, 0: never. */
+  readonly keepAliveMs?: number;
   readonly username?: string;
   /** A function is asked before each connection: tokens expire. */
   readonly password?: Payload | (() => Payload | Promise<Payload>);
@@ -44,8 +45,8 @@ export interface ClientOptions {
   readonly receiveMaximum?: number;
   /** Largest packet that is taken, in bytes. MQTT 5. */
   readonly packetBytesMax?: number;
-  /** Seconds until a broker must have answered; 10 unless set. */
-  readonly connectTimeout?: number;
+  /** Milliseconds until a broker must have answered; 10,000 unless set. */
+  readonly connectTimeoutMs?: number;
   /**
    * for ever: `connect` resolves at once with a client that tries until a broker takes it: a device may boot before its
    * network. never (unless set): it rejects when no broker takes us.
@@ -55,7 +56,7 @@ export interface ClientOptions {
   readonly reconnect?: false | ReconnectOptions;
   /**
    * Keeps what is published until it is settled, so that it survives the process: `sqliteStore(path)`, or one of your
-   * own. Needs a `clientId`, and a `sessionExpiry` for which the broker keeps its half.
+   * own. Needs a `clientId`, and a `sessionExpiryMs` for which the broker keeps its half.
    */
   readonly store?: Store;
   /** Publishes while there is no connection. */
@@ -66,6 +67,12 @@ export interface ClientOptions {
   readonly onLog?: (entry: LogEntry) => void;
   /** Gives up the first connection. */
   readonly signal?: AbortSignal;
+  /** @deprecated Seconds: it is called `sessionExpiryMs`. */
+  readonly sessionExpiry?: number;
+  /** @deprecated Seconds: it is called `keepAliveMs`. */
+  readonly keepAlive?: number;
+  /** @deprecated Seconds: it is called `connectTimeoutMs`. */
+  readonly connectTimeout?: number;
 }
 
 export interface WebSocketOptions {
@@ -93,9 +100,13 @@ export interface Will extends MessageProperties {
   readonly payload: Payload;
   readonly qos?: QoS;
   readonly retain?: boolean;
-  /** Seconds until it is published, should the client not come back. This and `expiry` are MQTT 5's. */
+  /** Milliseconds until it is published, should the client not come back. This and `expiryMs` are MQTT 5's. */
+  readonly delayMs?: number;
+  /** Milliseconds after which nobody wants it any more, from when it is published. */
+  readonly expiryMs?: number;
+  /** @deprecated Seconds: it is called `delayMs`. */
   readonly delay?: number;
-  /** Seconds after which nobody wants it any more, from when it is published. */
+  /** @deprecated Seconds: it is called `expiryMs`. */
   readonly expiry?: number;
 }
 
@@ -105,7 +116,9 @@ export interface PublishOptions extends MessageProperties {
   readonly qos?: QoS;
   /** The broker keeps it for later subscribers, in place of the one before; an empty payload removes that. */
   readonly retain?: boolean;
-  /** Seconds after which nobody wants it any more. */
+  /** Milliseconds after which nobody wants it any more. */
+  readonly expiryMs?: number;
+  /** @deprecated Seconds: it is called `expiryMs`. */
   readonly expiry?: number;
   /** Stops waiting; what has been sent cannot be taken back. */
   readonly signal?: AbortSignal;

@@ -8,7 +8,7 @@ import { Turn } from "../net/writer.ts";
 import { parseTarget, type Target } from "./address.ts";
 import { Announcer } from "./announcer.ts";
 import { BankDesk } from "./bank-desk.ts";
-import { checkOptions } from "./check-options.ts";
+import { type CurrentOptions, checkedOptions } from "./check-options.ts";
 import type {
   BatchMessage,
   BatchOptions,
@@ -51,7 +51,7 @@ export interface EndOptions {
   readonly signal?: AbortSignal;
 }
 
-const connectTimeoutDefault = 10;
+const connectTimeoutMsDefault = 10_000;
 const endTimeoutMsDefault = 5000;
 
 /**
@@ -71,8 +71,8 @@ export async function connectOn(
 
 export class Client implements Messaging, AsyncDisposable {
   /** Quotes: how much it costs to have a message stored. */
-  readonly bank = new BankDesk(this);
-  readonly #options: ClientOptions;
+  readonly bank = new BankDesk(this, (...names) => this.#announcer.oldName(...names));
+  readonly #options: CurrentOptions;
   readonly #announcer: Announcer;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
@@ -86,12 +86,14 @@ export class Client implements Messaging, AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  constructor(runtime: Runtime, target: Target, options: ClientOptions) {
-    checkOptions(options);
+  constructor(runtime: Runtime, target: Target, given: ClientOptions) {
+    const oldNames: [string, string][] = [];
+    const options = checkedOptions(given, (...names) => oldNames.push(names));
     this.#options = options;
     // Before MQTT 5 no broker has to make up a client id.
     this.#clientId = options.clientId ?? `mqttzoo-${systemRandom.hex(8)}`;
     this.#announcer = new Announcer(options, this.#clientId);
+    for (const names of oldNames) this.#announcer.oldName(...names);
     const { store } = options;
     if (store !== undefined)
       this.#keeper = new Keeper({
@@ -104,7 +106,7 @@ export class Client implements Messaging, AsyncDisposable {
     this.#tally = new Tally(this.#inbox, this.#outbox);
     const turn = new Turn(runtime.nextTurn);
     const { reconnect = {} } = options;
-    const connectTimeoutMs = (options.connectTimeout ?? connectTimeoutDefault) * 1000;
+    const { connectTimeoutMs = connectTimeoutMsDefault } = options;
     this.#reconnector = new Reconnector({
       addresses: target.addresses,
       dialer: dialerOf(runtime, options, connectTimeoutMs),
@@ -239,6 +241,7 @@ export class Client implements Messaging, AsyncDisposable {
   ): Promise<Published> {
     const { signal, schema } = options;
     if (signal?.aborted === true) return refused(signal.reason);
+    if (options.expiry !== undefined) this.#announcer.oldName("expiry", "expiryMs");
     if (schema !== undefined) return mayBeLeft(this.#publishValid(topic, value, { ...options, schema }));
     try {
       return this.#outbox.publish(toPublish(topic, value as Payload, options), signal);
@@ -253,6 +256,8 @@ export class Client implements Messaging, AsyncDisposable {
    * batch at once. Rejects with a `TypeError` before anything leaves if one of them cannot be published.
    */
   publishMany(messages: readonly BatchMessage[], options: BatchOptions = {}): Promise<readonly Published[]> {
+    if (Array.isArray(messages) && messages.some((message) => message?.expiry !== undefined))
+      this.#announcer.oldName("expiry", "expiryMs");
     return publishMany(this.#outbox, messages, options);
   }
 

@@ -3,12 +3,13 @@ import { Buffer } from "node:buffer";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Target } from "./address.ts";
-import type { ClientOptions, UserProperties, Will } from "./client-options.ts";
+import type { CurrentOptions } from "./check-options.ts";
+import type { UserProperties, Will } from "./client-options.ts";
 import type { ConnectionOptions, Login, WillProperties } from "./connection-options.ts";
 import { checkUserProperties } from "./outgoing-publish.ts";
 import { scramLogin } from "./scram.ts";
 
-const keepAliveDefault = 30;
+const keepAliveMsDefault = 30_000;
 
 export interface ConnectFacts {
   readonly clientId: string;
@@ -19,10 +20,10 @@ export interface ConnectFacts {
 
 /** Asks for the password, where that is a function. Rejects with what it throws. */
 export async function connectOptionsOf(
-  options: ClientOptions,
+  options: CurrentOptions,
   { clientId, isFirst, target }: ConnectFacts,
 ): Promise<ConnectionOptions> {
-  const { version, will, sessionExpiry = 0, clean = false, keepAlive = keepAliveDefault, auth } = options;
+  const { version, will, sessionExpiryMs = 0, clean = false, keepAliveMs = keepAliveMsDefault, auth } = options;
   const given = options.password;
   const password = typeof given === "function" ? await given() : (given ?? target.password);
   const username = options.username ?? target.username;
@@ -32,12 +33,14 @@ export async function connectOptionsOf(
     ...(login === undefined ? {} : { login, version: 5 as const }),
     ...(version === undefined ? {} : { version }),
     clientId,
-    clean: sessionExpiry === 0 || (clean && isFirst),
-    keepAlive,
+    clean: sessionExpiryMs === 0 || (clean && isFirst),
+    keepAlive: secondsOf(keepAliveMs),
     ...(username === undefined || login !== undefined ? {} : { username }),
     ...(password === undefined || login !== undefined ? {} : { password }),
     ...(will === undefined ? {} : { will: willOf(will) }),
-    ...(sessionExpiry > 0 ? { sessionExpiryInterval: Math.min(sessionExpiry, sessionNeverExpires) } : {}),
+    ...(sessionExpiryMs > 0
+      ? { sessionExpiryInterval: Math.min(secondsOf(sessionExpiryMs), sessionNeverExpires) }
+      : {}),
     properties: {
       ...(options.receiveMaximum === undefined ? {} : { receiveMaximum: options.receiveMaximum }),
       requestResponseInformation: true,
@@ -54,10 +57,10 @@ function loginOf(username: string | undefined, password: string | Uint8Array | u
 }
 
 function willOf(will: Will): NonNullable<ConnectionOptions["will"]> {
-  const { topic, payload, qos = 0, retain = false, delay, expiry, contentType, responseTopic, isText } = will;
+  const { topic, payload, qos = 0, retain = false, delayMs, expiryMs, contentType, responseTopic, isText } = will;
   const properties = present({
-    willDelayInterval: delay,
-    messageExpiryInterval: expiry,
+    willDelayInterval: delayMs && secondsOf(delayMs),
+    messageExpiryInterval: expiryMs && secondsOf(expiryMs),
     contentType,
     responseTopic,
     correlationData: will.correlationData && Buffer.from(will.correlationData),
@@ -66,6 +69,11 @@ function willOf(will: Will): NonNullable<ConnectionOptions["will"]> {
   });
   const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
   return { topic, payload: bytes, qos, retain, ...(Object.keys(properties).length > 0 ? { properties } : {}) };
+}
+
+/** The broker is told whole seconds: no time is cut short. */
+function secondsOf(ms: number): number {
+  return Math.ceil(ms / 1000);
 }
 
 /** Returns user properties as mqtt-packet has them: a name that stands more than once has a list. */

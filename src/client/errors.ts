@@ -50,8 +50,8 @@ export class QuotaExceeded extends PublishRefused {
   readonly price: number | undefined;
   /** Credits that the broker had free. */
   readonly balance: number | undefined;
-  /** Seconds after which it may be tried again; undefined: it costs more than may ever be paid. */
-  readonly retryAfter: number | undefined;
+  /** Milliseconds after which it may be tried again; undefined: it costs more than may ever be paid. */
+  readonly retryAfterMs: number | undefined;
 
   /** @internal */
   constructor(topic: string, text: string | undefined) {
@@ -59,7 +59,12 @@ export class QuotaExceeded extends PublishRefused {
     const shortage = text === undefined ? undefined : readShortage(text);
     this.price = shortage?.price;
     this.balance = shortage?.balance;
-    this.retryAfter = shortage?.retryAfter;
+    this.retryAfterMs = shortage?.retryAfter === undefined ? undefined : shortage.retryAfter * 1000;
+  }
+
+  /** @deprecated Seconds: it is called `retryAfterMs`. */
+  get retryAfter(): number | undefined {
+    return this.retryAfterMs === undefined ? undefined : this.retryAfterMs / 1000;
   }
 }
 

@@ -164,7 +164,7 @@ export class Inbox {
       section:
         propertiesStart === propertiesEnd ? undefined : publish.propertyBytes.slice(propertiesStart, propertiesEnd),
       // It is an interval as long as nobody has said what time it is.
-      expiry: expiresAt === Infinity ? undefined : expiresAt / 1000,
+      expiryMs: expiresAt === Infinity ? undefined : expiresAt,
       receipt: qos === 0 ? undefined : this.#owe(packetId, qos),
     };
   }

@@ -58,8 +58,8 @@ export interface Arrival {
   readonly dup: boolean;
   /** MQTT 5's properties as bytes; undefined: none. */
   readonly section: Uint8Array | undefined;
-  /** Seconds until it expires; undefined: it does not. */
-  readonly expiry: number | undefined;
+  /** Milliseconds until it expires; undefined: it does not. */
+  readonly expiryMs: number | undefined;
   /** Undefined: QoS 0. */
   readonly receipt: Receipt | undefined;
 }
@@ -131,9 +131,14 @@ export class Message<Params = AnyParams, Data = undefined> {
     return parseJson(this.text, `the message on ${this.topic}`);
   }
 
-  /** Seconds until it expires, as the broker said when it sent it; undefined: it does not. */
+  /** Milliseconds until it expires, as the broker said when it sent it; undefined: it does not. */
+  get expiryMs(): number | undefined {
+    return this.#arrival.expiryMs;
+  }
+
+  /** @deprecated Seconds: it is called `expiryMs`. */
   get expiry(): number | undefined {
-    return this.#arrival.expiry;
+    return this.expiryMs === undefined ? undefined : this.expiryMs / 1000;
   }
 
   get contentType(): string | undefined {

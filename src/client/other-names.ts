@@ -7,12 +7,12 @@ const inUrl = "it stands in the URL: mqtt://host:port";
 const ofTls = (name: string): string => `here it is called tls.${name}`;
 
 const ofClient: Readonly<Record<string, string>> = {
-  keepalive: "here it is called keepAlive, in seconds",
+  keepalive: "here it is called keepAliveMs",
   reconnectPeriod: "here it is called reconnect: { minMs, maxMs }",
   protocolVersion: "here it is called version",
   protocolId: "here the option version says it",
   properties:
-    "here each has a name of its own: sessionExpiry, receiveMaximum, packetBytesMax (maximumPacketSize), userProperties",
+    "here each has a name of its own: sessionExpiryMs, receiveMaximum, packetBytesMax (maximumPacketSize), userProperties",
   queueQoSZero: "here they always wait: offline.messagesMax says how many",
   resubscribe: "here it is always done",
   wsOptions: "here it is called webSocket: { headers }",
@@ -37,8 +37,8 @@ const ofClient: Readonly<Record<string, string>> = {
 
 const ofPublish: Readonly<Record<string, string>> = {
   properties:
-    "here each has a name of its own: expiry (messageExpiryInterval), contentType, responseTopic, userProperties",
-  messageExpiryInterval: "here it is called expiry, in seconds",
+    "here each has a name of its own: expiryMs (messageExpiryInterval), contentType, responseTopic, userProperties",
+  messageExpiryInterval: "here it is called expiryMs",
   payloadFormatIndicator: "here it is called isText",
   dup: "here the client sets it itself",
 };

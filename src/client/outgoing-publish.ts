@@ -5,10 +5,13 @@ import { systemClock } from "../base/clock.ts";
 import { Publish } from "../mqtt/publish.ts";
 import { encodeSection } from "../mqtt/publish-section.ts";
 import { isTopicName } from "../mqtt/topic.ts";
-import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
+import { checkBinary, checkText, shownValue } from "./checks.ts";
 import type { Payload, PublishOptions } from "./client-options.ts";
+import { currentNames } from "./old-names.ts";
 import { checkNames } from "./other-names.ts";
 import type { StoredMessage } from "./store.ts";
+
+const expiryMsMax = 0xffff_ffff * 1000;
 
 /** Topics that have been checked and encoded. */
 const topics = new Map<string, Uint8Array>();
@@ -32,9 +35,15 @@ function topicBytes(topic: string): Uint8Array {
 export function toPublish(topic: string, payload: Payload, options: PublishOptions): Publish {
   if ("properties" in options || "messageExpiryInterval" in options) checkNames(options, "publish");
   const publish = new Publish();
-  const { qos = 0, retain = false, expiry } = options;
+  const { expiry: seconds } = options;
+  const {
+    qos = 0,
+    retain = false,
+    expiryMs,
+  } = seconds === undefined ? options : currentNames(options, "message", none);
   if (typeof retain !== "boolean") throw new TypeError(`retain must be true or false, not ${shownValue(retain)}`);
-  if (expiry !== undefined) checkInteger("expiry", expiry, [0, 0xffff_ffff]);
+  if (expiryMs !== undefined && !(typeof expiryMs === "number" && expiryMs >= 0 && expiryMs <= expiryMsMax))
+    throw new TypeError(`expiryMs must be a number from 0 to ${expiryMsMax}, not ${shownValue(expiryMs)}`);
   if (qos !== 0 && qos !== 1 && qos !== 2) throw new TypeError(`qos must be 0, 1 or 2, not ${String(qos)}`);
   const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
   if (!(bytes instanceof Uint8Array)) throw new TypeError("a payload must be a string or a Uint8Array");
@@ -44,7 +53,7 @@ export function toPublish(topic: string, payload: Payload, options: PublishOptio
   publish.topicEnd = publish.topicBytes.length;
   publish.payloadBytes = bytes;
   publish.payloadEnd = bytes.length;
-  if (expiry !== undefined) publish.expiresAt = systemClock.wall() + expiry * 1000;
+  if (expiryMs !== undefined) publish.expiresAt = systemClock.wall() + expiryMs;
   publish.propertyBytes = sectionOf(options);
   publish.propertiesEnd = publish.propertyBytes.length;
   return publish;
@@ -74,6 +83,8 @@ export function checkUserProperties(given: unknown): (readonly [string, string])
   }
   return pairs as (readonly [string, string])[];
 }
+
+const none = (): void => {};
 
 function sectionOf({
   contentType,

@@ -8,7 +8,7 @@ test("a broker that leaves sends its clients to another one; nothing is lost on 
   const cluster = await startCluster(["a", "b"], { drainTime: 1 });
   const statuses: Status[] = [];
   const url = (index: number): string => `mqtt://127.0.0.1:${cluster.port(index)}`;
-  const lasting = { sessionExpiry: 600, reconnect: { minMs: 10, maxMs: 100 } };
+  const lasting = { sessionExpiryMs: 600_000, reconnect: { minMs: 10, maxMs: 100 } };
   // Both know one broker alone: where else to go they are told.
   const subscriber = await connect(url(0), { ...lasting, clientId: "subscriber", onStatus: (s) => statuses.push(s) });
   const publisher = await connect(url(0), { ...lasting, clientId: "publisher" });

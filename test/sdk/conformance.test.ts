@@ -13,7 +13,7 @@ beforeEach(() => {
 afterEach(() => broker.stop());
 
 const soon = { reconnect: { minMs: 1, maxMs: 10 } } as const;
-const session = { clientId: "c", sessionExpiry: 600, ...soon };
+const session = { clientId: "c", sessionExpiryMs: 600_000, ...soon };
 
 async function begin(options: ClientOptions = soon, granted?: object): Promise<[Client, ScriptedConnection]> {
   const connecting = connect(`mqtt://127.0.0.1:${broker.port}`, options);
@@ -142,12 +142,12 @@ describe("connecting", () => {
   });
 
   test("the broker's keep alive counts, and without one its own [MQTT-3.1.2-20] [MQTT-3.1.2-21] [MQTT-3.2.2-21]", async () => {
-    for (const [keepAlive, granted] of [
-      [1, {}],
-      [60, { serverKeepAlive: 1 }],
+    for (const [keepAliveMs, granted] of [
+      [1000, {}],
+      [60_000, { serverKeepAlive: 1 }],
     ] as const) {
       const since = performance.now();
-      const [client, connection] = await begin({ ...soon, keepAlive }, granted);
+      const [client, connection] = await begin({ ...soon, keepAliveMs }, granted);
       await connection.take("pingreq");
       // Long before a minute is over, however busy the machine is.
       expect(performance.now() - since).toBeWithin(500, 30_000);

@@ -21,7 +21,11 @@ test.each([1, 2] as const)(
     const data = join(folder, `${qos}`);
     let broker = await startBrokerProcess(data, { port });
     const url = `mqtt://127.0.0.1:${port}`;
-    const options = { sessionExpiry: 3600, reconnect: { minMs: 10, maxMs: 50 }, offline: { messagesMax: 100_000 } };
+    const options = {
+      sessionExpiryMs: 3_600_000,
+      reconnect: { minMs: 10, maxMs: 50 },
+      offline: { messagesMax: 100_000 },
+    };
     const [publisher, subscriber] = await Promise.all([
       connect(url, { ...options, clientId: "publisher" }),
       connect(url, { ...options, clientId: "subscriber" }),

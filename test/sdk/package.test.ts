@@ -119,7 +119,7 @@ test("it brings mqtt-packet and what that needs, and nothing else; types are who
 const typed = `
 import { connect, QuotaExceeded, type Message, type StandardSchema } from "mqttzoo";
 declare const schema: StandardSchema<{ celsius: number }, { celsius: number; seen: Date }>;
-await using client = await connect(["mqtt://a", "mqtts://b"], { clientId: "x", sessionExpiry: Infinity, tls: { ca: "" } });
+await using client = await connect(["mqtt://a", "mqtts://b"], { clientId: "x", sessionExpiryMs: Infinity, tls: { ca: "" } });
 for await (const message of client.messages("room/{id}/{...rest}", { qos: 1, schema })) {
   const id: string = message.params.id + message.params.rest;
   const seen: Date = message.data.seen;

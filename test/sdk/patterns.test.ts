@@ -4,7 +4,7 @@ import { connect } from "../../src/client/for-bun.ts";
 import { type BrokerName, start } from "../bench/brokers.ts";
 import { ScriptedBroker, type ScriptedConnection } from "../support/scripted-broker.ts";
 
-const session = { clientId: "c", sessionExpiry: 60, reconnect: { minMs: 1, maxMs: 5 } } as const;
+const session = { clientId: "c", sessionExpiryMs: 60_000, reconnect: { minMs: 1, maxMs: 5 } } as const;
 let broker: ScriptedBroker;
 
 beforeAll(() => {

@@ -119,7 +119,7 @@ test("a store keeps a batch at once, or refuses it as a whole", async () => {
   const broker = new TestBroker();
   broker.stop();
   const store = new NotedStore();
-  const options = { ...away, clientId: "c", sessionExpiry: 60, offline: { messagesMax: 100 } };
+  const options = { ...away, clientId: "c", sessionExpiryMs: 60_000, offline: { messagesMax: 100 } };
   await using client = await connect(broker.url, { ...options, store });
   const publishing = failed(client.publishMany(batch(120)));
   expect(store.writes).toEqual([100]);

@@ -19,7 +19,7 @@ beforeEach(() => {
 afterEach(() => broker.stop());
 
 const soon = { reconnect: { minMs: 1, maxMs: 10 } } as const;
-const session = { clientId: "c", sessionExpiry: 600, ...soon };
+const session = { clientId: "c", sessionExpiryMs: 600_000, ...soon };
 
 function url(...brokers: readonly ScriptedBroker[]): string {
   return `mqtt://${brokers.map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
@@ -264,14 +264,14 @@ test("waits between attempts are drawn between 0 and twice the last bound", asyn
 test("a connection that is never answered is given up for the next broker", async () => {
   const silent = new ScriptedBroker();
   try {
-    const connecting = connect(url(silent, broker), { ...soon, connectTimeout: 1.5 });
+    const connecting = connect(url(silent, broker), { ...soon, connectTimeoutMs: 1500 });
     await (await broker.next()).admit();
     const client = await connecting;
     expect(client.status).toMatchObject({ broker: `mqtt://127.0.0.1:${broker.port}` });
     await client.end();
     silent.stop();
     broker.stop();
-    await expect(connect(url(silent), { connectTimeout: 0.05 })).rejects.toMatchObject({
+    await expect(connect(url(silent), { connectTimeoutMs: 50 })).rejects.toMatchObject({
       name: "ConnectFailed",
       reasonCode: undefined,
     });

@@ -221,7 +221,7 @@ export const scenarios = {
       "an http URL": () => connect("http://localhost"),
       "no URL": () => connect([]),
       "a port too high": () => connect("mqtt://localhost:70000"),
-      "a session without a name": () => connect(url, { sessionExpiry: 60 }),
+      "a session without a name": () => connect(url, { sessionExpiryMs: 60_000 }),
     })) {
       const error = await rejected(attempt(), what);
       equal(error instanceof TypeError, true, `${what}: ${error}`);
@@ -236,7 +236,7 @@ export const scenarios = {
     url,
   }) {
     const topic = unique("session");
-    const options = { clientId: unique("sleeper"), sessionExpiry: 3600 };
+    const options = { clientId: unique("sleeper"), sessionExpiryMs: 3_600_000 };
     const first = await connect(url, options);
     await first.subscribe(`${topic}/{n}`, { qos: 2 });
     // Left without unsubscribing: the session stays.
@@ -275,7 +275,7 @@ export const scenariosOf5 = {
     const rooms = await client.subscribe(`${root}/{building}/{...rest}`, { qos: 1 });
     await client.publish(`${root}/a/1/temp`, "21.5", {
       qos: 1,
-      expiry: 600,
+      expiryMs: 600_000,
       contentType: "text/plain",
       isText: true,
       correlationData: Uint8Array.of(0, 255),
@@ -298,7 +298,7 @@ export const scenariosOf5 = {
       ],
       "user properties",
     );
-    equal(message.expiry > 590 && message.expiry <= 600, true, `expiry ${message.expiry}`);
+    equal(message.expiryMs > 590_000 && message.expiryMs <= 600_000, true, `expiry ${message.expiryMs}`);
     await client.end();
   },
 
@@ -391,11 +391,11 @@ export const scenariosOfOurBroker = {
 
   async "an empty bank refuses with price, balance and when to try again"({ connect, url, lib }) {
     const topic = unique("bank");
-    const sleeper = await connect(url, { clientId: unique("away"), sessionExpiry: 3600 });
+    const sleeper = await connect(url, { clientId: unique("away"), sessionExpiryMs: 3_600_000 });
     await sleeper.subscribe(topic, { qos: 1 });
     await sleeper.end();
     const client = await connect(url);
-    const quote = await client.bank.quote(1_000_000, { expiry: 3600 });
+    const quote = await client.bank.quote(1_000_000, { expiryMs: 3_600_000 });
     // 40,000 for its bytes, 4 for the hour, and less than 100 for three znodes.
     equal(
       [quote.isAffordable, quote.least > 40_050 && quote.least < 40_100, quote.least === quote.most],
@@ -412,7 +412,7 @@ export const scenariosOfOurBroker = {
     const deep = await client.bank.quote(100, { copies: 2, topic: "a/b/c" });
     equal(deep.least > cheap.least + 4 * 17, true, JSON.stringify(deep));
     const error = await rejected(
-      client.publish(topic, new Uint8Array(1_000_000), { qos: 1, expiry: 3600 }),
+      client.publish(topic, new Uint8Array(1_000_000), { qos: 1, expiryMs: 3_600_000 }),
       "too dear",
     );
     equal(
@@ -423,9 +423,9 @@ export const scenariosOfOurBroker = {
     equal(error.price > 40_000 && error.price < 40_200, true, `price ${error.price}`);
     equal(
       // It is more than the bank has in all.
-      [error.balance >= 0 && error.balance < 40_000, error.retryAfter],
+      [error.balance >= 0 && error.balance < 40_000, error.retryAfterMs],
       [true, undefined],
-      `${error.balance} ${error.retryAfter}`,
+      `${error.balance} ${error.retryAfterMs}`,
     );
     await client.publish(topic, "cheap", { qos: 1 });
     await client.end();

@@ -186,7 +186,7 @@ test("a password that never comes is no connection, and the next attempt asks ag
   const client = await connect(`mqtt://127.0.0.1:${real.port}`, {
     ...patient,
     username: "u",
-    connectTimeout: 0.05,
+    connectTimeoutMs: 50,
     password: () => (++asked < 3 ? new Promise<string>(() => {}) : "p"),
   });
   await client.connected({ timeoutMs: 30_000 });

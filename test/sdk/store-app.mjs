@@ -4,7 +4,7 @@ const [library, url, path, first, count, qos] = process.argv.slice(2);
 const { connect, sqliteStore } = await import(library);
 const client = await connect(url, {
   clientId: "app",
-  sessionExpiry: 3600,
+  sessionExpiryMs: 3_600_000,
   retry: "for ever",
   reconnect: { minMs: 1, maxMs: 20 },
   store: sqliteStore(path),

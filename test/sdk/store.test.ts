@@ -23,7 +23,12 @@ beforeEach(() => {
   path = join(folder, `${++files}.sqlite`);
 });
 
-const durable = { clientId: "c", sessionExpiry: 600, retry: "for ever", reconnect: { minMs: 1, maxMs: 10 } } as const;
+const durable = {
+  clientId: "c",
+  sessionExpiryMs: 600_000,
+  retry: "for ever",
+  reconnect: { minMs: 1, maxMs: 10 },
+} as const;
 
 /** Numbers as a seed draws them (a linear congruential generator). */
 function drawn(seed: number): () => number {
@@ -53,7 +58,7 @@ test.each([1, 2] as const)(
     const random = drawn(seed);
     await withBroker({}, async ({ port }) => {
       const url = `mqtt://127.0.0.1:${port}`;
-      const reader = await connect(url, { clientId: "reader", sessionExpiry: 600 });
+      const reader = await connect(url, { clientId: "reader", sessionExpiryMs: 600_000 });
       const messages = await reader.subscribe("numbers", { qos });
       const seen: number[] = [];
       const reading = (async () => {
@@ -105,7 +110,7 @@ test("what waits offline goes out with the next process, whole, in order, with i
     first.publish(`kept/${qos}`, qos === 0 ? "" : new Uint8Array([0, 255, qos]), {
       qos: qos as 0,
       retain: qos === 1,
-      expiry: 600,
+      expiryMs: 600_000,
       userProperties: { n: String(qos) },
       contentType: "x/y",
     }),
@@ -218,7 +223,7 @@ test("stores that cannot be had, and what stands in the options: refused in word
     writeFileSync(path, "x".repeat(10_000));
     await expect(connect(url, { ...durable, store: sqliteStore(path) })).rejects.toThrow("is damaged");
     const needs = connect(url, { clientId: "c", store: sqliteStore(path) });
-    await expect(needs).rejects.toThrow("a store needs a sessionExpiry");
+    await expect(needs).rejects.toThrow("a store needs a sessionExpiryMs");
   } finally {
     await broker.stop();
   }

@@ -7,7 +7,7 @@ import { eventually } from "../support/broker.ts";
 import { play, scenarios, scenariosOf5 } from "./scenarios.mjs";
 
 const soon = { reconnect: { minMs: 1, maxMs: 5 } } as const;
-const session = { clientId: "c", sessionExpiry: 60, ...soon } as const;
+const session = { clientId: "c", sessionExpiryMs: 60_000, ...soon } as const;
 
 test("it keeps what the library promises at any broker", async () => {
   const { url } = new TestBroker();
@@ -56,7 +56,7 @@ test("refusals: of a connection, a publish, a subscription; so often, for whom, 
 
 test("time: sessions, messages and wills wait until it is moved on", async () => {
   const broker = new TestBroker();
-  const will = { topic: "gone", payload: "c", delay: 10 };
+  const will = { topic: "gone", payload: "c", delayMs: 10_000 };
   const away = async (): Promise<Client> => connect(broker.url, { ...session, will, reconnect: false });
   const first = await away();
   await first.subscribe("in", { qos: 1 });

@@ -31,7 +31,7 @@ const program = `
 const [library, url, tls] = process.argv.slice(2);
 const { connect } = await import(library);
 try {
-  const client = await connect(url, { tls: JSON.parse(tls), reconnect: false, connectTimeout: 30 });
+  const client = await connect(url, { tls: JSON.parse(tls), reconnect: false, connectTimeoutMs: 30_000 });
   const messages = await client.subscribe("tls", { qos: 1 });
   await client.publish("tls", "over TLS", { qos: 1 });
   console.log((await messages.next()).value.text);

@@ -11,6 +11,13 @@ const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "client: times that a broker is told in seconds are cut short",
+    file: "src/client/connect-options.ts",
+    find: "return Math.ceil(ms / 1000);",
+    replace: "return Math.floor(ms / 1000);",
+    tests: "test/sdk/connect-properties.test.ts",
+  },
+  {
     what: "client: copies of a message come as messages to a subscription with several patterns",
     file: "src/client/copies.ts",
     find: "return own[0] === undefined || has(came, own[0].text) ? own[0] : undefined;",
@@ -160,8 +167,8 @@ export const faults: readonly Fault[] = [
   {
     what: "client: Message Expiry Interval is lost",
     file: "src/client/outgoing-publish.ts",
-    find: "if (expiry !== undefined) publish.expiresAt",
-    replace: "if (expiry === -1) publish.expiresAt",
+    find: "if (expiryMs !== undefined) publish.expiresAt",
+    replace: "if (expiryMs === -1) publish.expiresAt",
     tests: runtimes,
   },
   {

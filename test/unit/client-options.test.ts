@@ -16,8 +16,10 @@ const long = "x".repeat(65_536);
 const optionNames = [
   "clientId",
   "sessionExpiry",
+  "sessionExpiryMs",
   "clean",
   "keepAlive",
+  "keepAliveMs",
   "username",
   "password",
   "version",
@@ -29,6 +31,7 @@ const optionNames = [
   "receiveMaximum",
   "packetBytesMax",
   "connectTimeout",
+  "connectTimeoutMs",
   "reconnect",
   "offline",
   "store",
@@ -100,9 +103,12 @@ describe("options of any type", () => {
   });
 
   test.each([
-    [{ keepAlive: "30" }, /^keepAlive must be a whole number from 0 to 65535, not the string "30"$/],
-    [{ keepAlive: 1.5 }, /^keepAlive must be a whole number/],
-    [{ keepAlive: 70_000 }, /^keepAlive must be a whole number/],
+    [{ keepAliveMs: "30" }, /^keepAliveMs must be a number from 0 to 65535000, not the string "30"$/],
+    [{ keepAliveMs: 70_000_000 }, /^keepAliveMs must be a number/],
+    [{ keepAlive: "30" }, /^keepAliveMs must be a number from 0 to 65535000, not the string "30"$/],
+    [{ keepAlive: 70_000 }, /^keepAliveMs must be a number/],
+    [{ keepAlive: 30, keepAliveMs: 30_000 }, /^keepAlive is the old name of keepAliveMs: give one of them$/],
+    [{ will: { topic: "a", payload: "", delay: 1, delayMs: 5 } }, /^delay is the old name of delayMs/],
     [{ receiveMaximum: 70_000 }, /^receiveMaximum must be a whole number from 1 to 65535/],
     [{ username: 5 }, /^username must be a string, not 5$/],
     [{ password: 5 }, /^password must be a string or a Uint8Array, not 5$/],
@@ -115,8 +121,9 @@ describe("options of any type", () => {
     [{ clientId: "\ud83d" }, /^clientId must not hold half of a surrogate pair$/],
     [{ version: 4, password: "alone" }, /^a password needs a user name before MQTT 5$/],
     [{ onStatus: "told" }, /^onStatus must be a function/],
+    [{ sessionExpiryMs: 5 }, /needs a clientId$/],
     [{ sessionExpiry: 5 }, /needs a clientId$/],
-    [{ keepalive: 30 }, /^there is no option keepalive: here it is called keepAlive, in seconds$/],
+    [{ keepalive: 30 }, /^there is no option keepalive: here it is called keepAliveMs$/],
     [{ reconnectPeriod: 1000 }, /here it is called reconnect/],
     [{ rejectUnauthorized: false }, /here it is called tls.isInsecure/],
     [{ will: { topic: "a", payload: "", correlationData: "text" } }, /^will.correlationData must be a Uint8Array/],
@@ -138,7 +145,10 @@ describe("options of any type", () => {
   test("of a publish, of a topic, of a pattern", () => {
     fc.assert(
       fc.property(
-        fc.constantFrom("qos", "retain", "expiry", "contentType", "responseTopic", "correlationData", "userProperties"),
+        fc.constantFrom(
+          ...["qos", "retain", "expiry", "expiryMs", "contentType"],
+          ...["responseTopic", "correlationData", "userProperties"],
+        ),
         anything,
         (name, value) => {
           try {
