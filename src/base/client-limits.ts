@@ -10,6 +10,8 @@ export const topicTextsMax = 1024;
 export const topicInterestsMax = 4096;
 /** Topics of stored messages that a subscription with several patterns remembers, to hand out each once. */
 export const storedTopicsMax = 65_536;
+/** A client in a browser waits so long for its store, which the page before may still have. */
+export const storeLockMs = 2000;
 /** Statuses that wait for an iterator that is slow; the oldest go. */
 export const statusBacklogMax = 64;
 /** Messages of a load that one publisher writes in a turn. */

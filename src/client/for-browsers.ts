@@ -4,7 +4,9 @@ import { webSocketUrl } from "./address.ts";
 import { type Client, connectOn } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { ConnectFailed } from "./errors.ts";
+import { type BrowserDoors, IndexedDbStore } from "./indexed-db-store.ts";
 import type { Runtime } from "./runtime.ts";
+import type { Store } from "./store.ts";
 
 export * from "./public.ts";
 
@@ -30,4 +32,17 @@ export async function connect(urls: string | readonly string[], options: ClientO
       "browsers let no page set the headers of a WebSocket: put a token into the URL or the password",
     );
   return connectOn(browser, urls, options);
+}
+
+/**
+ * A store in a database of IndexedDB's, by its name: what `stored()` has resolved for survives the page, however that
+ * ends, and is sent by the next one that opens it. One client at a time, in all tabs. Browsers may clear it when they
+ * need room, unless the page has asked for `navigator.storage.persist()`.
+ */
+export function indexedDbStore(name: string): Store {
+  const { indexedDB, navigator } = globalThis as unknown as {
+    readonly indexedDB: BrowserDoors["indexedDB"];
+    readonly navigator: { readonly locks: BrowserDoors["locks"] };
+  };
+  return new IndexedDbStore(name, { indexedDB, locks: navigator.locks });
 }

@@ -123,10 +123,11 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output;
   // and sub and record save messages.
   {
-    what: /"(bun|node):sqlite"|"node:fs"|\bBun\.(file|write)\b/,
+    what: /"(bun|node):sqlite"|"node:fs"|\bBun\.(file|write)\b|\bindexedDB\.open\b/,
     only: [
       "src/embedded/",
-      // A client's store is an application's file.
+      // A client's store is an application's file, or its page's database.
+      "src/client/indexed-db-store.ts",
       "src/client/for-bun.ts",
       "src/client/for-node.ts",
       "cli/flags/broker-config.ts",

@@ -11,6 +11,20 @@ const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "client in a page: what is settled stays in the store",
+    file: "src/client/indexed-db-store.ts",
+    find: "for (const table of [messages, sent, released]) table.delete(change.key);",
+    replace: "for (const table of [sent, released]) table.delete(change.key);",
+    tests: "test/sdk/indexed-db.test.ts",
+  },
+  {
+    what: "client in a page: two tabs have the same store",
+    file: "src/client/indexed-db-store.ts",
+    find: "await this.#lock();",
+    replace: "",
+    tests: "test/sdk/indexed-db.test.ts",
+  },
+  {
     what: "client: times that a broker is told in seconds are cut short",
     file: "src/client/connect-options.ts",
     find: "return Math.ceil(ms / 1000);",

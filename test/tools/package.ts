@@ -38,7 +38,7 @@ async function bundle(): Promise<void> {
     if (!result.success) process.exit(1);
     writeFileSync(
       join(folder, runtime, "main.js"),
-      `export { connect${runtime === "browser" ? "" : ", sqliteStore"} } from "./${entry}.js";\nexport { ${Object.keys(errors).join(", ")} } from "./errors.js";\n`,
+      `export { connect, ${runtime === "browser" ? "indexedDbStore" : "sqliteStore"} } from "./${entry}.js";\nexport { ${Object.keys(errors).join(", ")} } from "./errors.js";\n`,
     );
     const bytes = result.outputs.reduce((sum, { size }) => sum + size, 0);
     console.log(`dist/package/${runtime}  ${(bytes / 1000).toFixed(0)} KB`);
