@@ -32,7 +32,8 @@ export interface HttpServer {
   readonly port: number;
   /**
    * Shows the certificate as it is now: what is being answered is answered to its end, connections that stand idle are
-   * closed. Throws `OperatingError` if the port cannot be opened again; the next call tries once more.
+   * closed, and one that is being made in this moment may be reset: Bun's server cannot change its certificate, so that
+   * the port is closed and opened again. Throws `OperatingError` if the port cannot be opened again; the next call tries once more.
    */
   renew(): void;
   close(): void;

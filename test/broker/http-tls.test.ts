@@ -40,8 +40,13 @@ function dial(options: object = {}): Promise<TLSSocket> {
   });
 }
 
+/** Returns the name in the certificate that is shown; "reset": the port has just been closed and opened again. */
 async function subject(): Promise<unknown> {
-  const socket = await dial();
+  const socket = await dial().catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ECONNRESET" && error.code !== "ECONNREFUSED") throw error;
+    return undefined;
+  });
+  if (socket === undefined) return "reset";
   const { CN } = socket.getPeerCertificate().subject;
   socket.destroy();
   return CN;
