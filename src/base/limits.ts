@@ -380,20 +380,3 @@ export const controlBytesMax = 256 * 1024;
 export const pieceBytes = 16 * 1024;
 /** How often a packet that is handled a little at a time looks whether the store has caught up. */
 export const storeLookMs = 20;
-
-/** How many spans, and log lines, may wait for the OTLP collector; more are dropped. */
-export const otlpWaitingMax = 4096;
-/** The most spans or log lines in one request to it. */
-export const otlpBatchMax = 512;
-/** How long they are gathered. */
-export const otlpBatchMs = 1000;
-/** How often metrics are sent to it. */
-export const otlpMetricsMs = 15_000;
-/** How long it may take to answer. */
-export const otlpTimeoutMs = 5000;
-/** How long it is waited for at the end. */
-export const otlpCloseMs = 2000;
-/** The most messages that are traced in a second. */
-export const tracesPerSecondMax = 500;
-/** The most deliveries of one message that have spans. */
-export const tracedDeliveriesMax = 32;

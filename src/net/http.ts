@@ -33,7 +33,7 @@ export interface HttpServer {
   /**
    * Shows the certificate as it is now: what is being answered is answered to its end, connections that stand idle are
    * closed, and one that is being made in this moment may be reset: Bun's server cannot change its certificate, so that
-   * the port is closed and opened again. Throws `OperatingError` if the port cannot be opened again; the next call tries once more.
+   * the port is closed and opened again. Throws `OperatingError` if that fails; the next call tries once more.
    */
   renew(): void;
   close(): void;

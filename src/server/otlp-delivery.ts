@@ -5,11 +5,10 @@
  */
 import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
 import type { LogRecordProcessor } from "@opentelemetry/sdk-logs";
-import type { ReadableSpan, Span, SpanProcessor } from "@opentelemetry/sdk-trace";
 import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { noBytes } from "../base/bytes.ts";
-import { otlpTimeoutMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { otlpTimeoutMs } from "../base/otlp-limits.ts";
 import { askHttp } from "../net/http.ts";
 
 export type Signal = "spans" | "logs" | "metrics";
@@ -55,10 +54,14 @@ export class Delivery {
   }
 }
 
-/** Where batches of one kind go. */
-export interface Destination<Batch> {
+/** Where requests of one kind go. */
+export interface Destination {
   readonly url: string;
   readonly headers: Record<string, string>;
+}
+
+/** How batches of one kind are sent by a processor of the official libraries. */
+export interface Batches<Batch> extends Destination {
   readonly signal: Signal;
   /** Writes a batch as the collector reads it. */
   readonly serializer: { serializeRequest(batch: Batch): Uint8Array | undefined };
@@ -74,43 +77,32 @@ interface Exporter<Batch> {
 }
 
 /**
- * Sends batches over the broker's own HTTP door: the official exporters' way, Node's HTTP client, takes twice the
- * processor's time. A batch is sent once; processors send them one after the other.
+ * Sends a body, once, over the broker's own HTTP door: the official exporters' way, Node's HTTP client, takes twice the
+ * processor's time. Resolves with the reason why it was not taken; undefined: it was.
  */
-export function exporterTo<Batch>(to: Destination<Batch>, delivery: Delivery): Exporter<Batch> {
-  const { url, headers, signal, serializer, count } = to;
-  const send = async (batch: Batch): Promise<string | undefined> => {
-    let why = "no answer";
-    const body = serializer.serializeRequest(batch) ?? noBytes;
-    const init = { method: "POST", body, headers: { ...headers, "content-type": "application/json" } };
-    const failed = (words: string): void => {
-      why = words;
-    };
-    const reply = await askHttp(url, { ms: otlpTimeoutMs, bytesMax: hookAnswerBytesMax, init, failed });
-    if (reply === undefined) return why;
-    return reply.status >= 200 && reply.status < 300 ? undefined : `it answers ${reply.status}`;
+export async function sendTo({ url, headers }: Destination, body: Uint8Array): Promise<string | undefined> {
+  let why = "no answer";
+  const init = { method: "POST", body, headers: { ...headers, "content-type": "application/json" } };
+  const failed = (words: string): void => {
+    why = words;
   };
+  const reply = await askHttp(url, { ms: otlpTimeoutMs, bytesMax: hookAnswerBytesMax, init, failed });
+  if (reply === undefined) return why;
+  return reply.status >= 200 && reply.status < 300 ? undefined : `it answers ${reply.status}`;
+}
+
+/** An exporter by `sendTo`; processors send batches one after the other. */
+export function exporterTo<Batch>(to: Batches<Batch>, delivery: Delivery): Exporter<Batch> {
+  const { signal, serializer, count } = to;
   return {
     export(batch, done) {
-      void send(batch).then((why) => {
+      void sendTo(to, serializer.serializeRequest(batch) ?? noBytes).then((why) => {
         delivery.ended(signal, count(batch), why);
         done(why === undefined ? { code: ExportResultCode.SUCCESS } : { code: ExportResultCode.FAILED });
       });
     },
     forceFlush: async () => {},
     shutdown: async () => {},
-  };
-}
-
-/** Admits spans to a processor while there is room. */
-export function boundedSpans(inner: SpanProcessor, delivery: Delivery): SpanProcessor {
-  return {
-    onStart: (span: Span, context) => inner.onStart(span, context),
-    onEnd(span: ReadableSpan) {
-      if (delivery.admit("spans")) inner.onEnd(span);
-    },
-    forceFlush: () => inner.forceFlush(),
-    shutdown: () => inner.shutdown(),
   };
 }
 

@@ -3,30 +3,26 @@
  * message whose sender records a trace belongs to that; of all others some are drawn by chance. What is passed on names
  * the span of `receive` as its parent, so that other brokers, and clients, go on from there.
  */
-import {
-  type Attributes,
-  type Context,
-  ROOT_CONTEXT,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  type Tracer,
-  trace,
-} from "@opentelemetry/api";
 import type { Clock } from "../base/clock.ts";
-import { tracedDeliveriesMax, tracesPerSecondMax } from "../base/limits.ts";
+import { tracedDeliveriesMax, tracesPerSecondMax } from "../base/otlp-limits.ts";
 import type { Random } from "../base/random.ts";
 import type { Spans, TracedDelivery } from "../broker/core/spans.ts";
 import type { MessageTrace } from "../mqtt/message-trace.ts";
 import { type Publish, topicOf } from "../mqtt/publish.ts";
 import { mentionsTrace, type TraceContext, traceContextOf, withTraceContext } from "../mqtt/trace-context.ts";
+import { type Attributes, type EndedSpan, spanKind } from "./otlp-spans.ts";
 
 const recorded = 1;
 
+/** The doors that spans need, and where they go when they are over. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly ended: (span: EndedSpan) => void;
+}
+
 export class Traces implements Spans {
-  readonly #tracer: Tracer;
-  readonly #clock: Clock;
-  readonly #random: Random;
+  readonly #surroundings: Surroundings;
   /** The part of messages without a trace for which one is begun, from 0 to 1. */
   readonly #part: number;
   /** Messages until the next one for which a trace is begun. */
@@ -36,10 +32,8 @@ export class Traces implements Spans {
   /** Messages that were not followed, though their senders record a trace, since there were too many. */
   skipped = 0;
 
-  constructor(tracer: Tracer, { clock, random, percent }: { clock: Clock; random: Random; percent: number }) {
-    this.#tracer = tracer;
-    this.#clock = clock;
-    this.#random = random;
+  constructor(surroundings: Surroundings, percent: number) {
+    this.#surroundings = surroundings;
     this.#part = percent / 100;
     this.#untilNext = this.#draw();
   }
@@ -70,8 +64,7 @@ export class Traces implements Spans {
     // It was read from the store.
     const parent = this.#recordedParent(publish);
     if (parent === undefined || !this.#hasRoom()) return;
-    const message = new TracedMessage(this.#tracer, contextOf(parent));
-    message.deliver(delivery);
+    new TracedMessage(new SpanMaker(this.#surroundings, parent.traceId), parentOf(parent)).deliver(delivery);
   }
 
   #recordedParent(publish: Publish): TraceContext | undefined {
@@ -82,24 +75,28 @@ export class Traces implements Spans {
 
   #follow(publish: Publish, parent: TraceContext | undefined, from: Attributes): Publish {
     if (!this.#hasRoom()) return publish;
-    const attributes = {
-      ...{ "messaging.system": "mqtt", "messaging.destination.name": topicOf(publish), ...from },
-      ...{ "messaging.message.body.size": publish.payloadLength, "mqttzoo.qos": publish.qos },
-      ...(publish.retain ? { "mqttzoo.retain": true } : {}),
+    const attributes: Record<string, string | number | boolean> = {
+      "messaging.system": "mqtt",
+      "messaging.destination.name": topicOf(publish),
+      ...from,
+      "messaging.message.body.size": publish.payloadLength,
+      "mqttzoo.qos": publish.qos,
     };
-    const above = parent === undefined ? ROOT_CONTEXT : contextOf(parent);
-    const span = this.#tracer.startSpan("receive", { kind: SpanKind.SERVER, attributes }, above);
-    const { traceId, spanId } = span.spanContext();
+    if (publish.retain) attributes["mqttzoo.retain"] = true;
+    const { traceId = this.#surroundings.random.hex(16) } = parent ?? {};
+    const spans = new SpanMaker(this.#surroundings, traceId);
+    const span = spans.start("receive", spanKind.server, parent && parentOf(parent), attributes);
+    const { spanId } = span;
     const traced = withTraceContext(publish, { traceId, spanId, flags: recorded });
-    traced.trace = new TracedMessage(this.#tracer, trace.setSpan(ROOT_CONTEXT, span), span);
+    traced.trace = new TracedMessage(spans, { spanId, isRemote: false }, span);
     // When the turn is over it has been passed on.
-    queueMicrotask(() => span.end());
+    queueMicrotask(() => spans.end(span));
     return traced;
   }
 
   /** Returns false, and counts it, if enough messages have been followed in this second. */
   #hasRoom(): boolean {
-    const now = this.#clock.now();
+    const now = this.#surroundings.clock.now();
     if (now - this.#second >= 1000) {
       this.#second = now;
       this.#inSecond = 0;
@@ -116,44 +113,75 @@ export class Traces implements Spans {
   #draw(): number {
     if (this.#part === 0) return Infinity;
     if (this.#part >= 1) return 1;
-    return 1 + Math.floor(Math.log(1 - this.#random.next()) / Math.log(1 - this.#part));
+    return 1 + Math.floor(Math.log(1 - this.#surroundings.random.next()) / Math.log(1 - this.#part));
   }
 }
 
-/** One message at this broker: the spans of what becomes of it. */
+/** A span that is not over. */
+type OpenSpan = { -readonly [Key in keyof EndedSpan]: EndedSpan[Key] };
+
+/** Makes the spans of one message at this broker. */
+class SpanMaker {
+  readonly traceId: string;
+  readonly #surroundings: Surroundings;
+  /** The time of day less the steady clock's: within one message no correction of the day's time is followed. */
+  readonly #sinceEpoch: number;
+
+  constructor(surroundings: Surroundings, traceId: string) {
+    this.traceId = traceId;
+    this.#surroundings = surroundings;
+    this.#sinceEpoch = surroundings.clock.wall() - surroundings.clock.now();
+  }
+
+  start(name: string, kind: EndedSpan["kind"], parent: EndedSpan["parent"], attributes: Attributes): OpenSpan {
+    const [start, spanId] = [this.#now(), this.#surroundings.random.hex(8)];
+    return { traceId: this.traceId, spanId, parent, name, kind, start, end: start, attributes, error: undefined };
+  }
+
+  end(span: OpenSpan): void {
+    span.end = this.#now();
+    this.#surroundings.ended(span);
+  }
+
+  #now(): number {
+    return this.#sinceEpoch + this.#surroundings.clock.now();
+  }
+}
+
+/** One message at this broker: what becomes of it, as spans below one that is given. */
 class TracedMessage implements MessageTrace {
-  readonly #tracer: Tracer;
-  readonly #context: Context;
-  readonly #received: Span | undefined;
+  readonly #spans: SpanMaker;
+  readonly #parent: NonNullable<EndedSpan["parent"]>;
+  readonly #received: OpenSpan | undefined;
   /** Deliveries that are not acknowledged, by client. */
-  readonly #open = new Map<string, Span>();
+  readonly #open = new Map<string, OpenSpan>();
   #deliveries = 0;
 
-  /** `context`: what all its spans are below. `received`: the span of its coming, where that was here. */
-  constructor(tracer: Tracer, context: Context, received?: Span) {
-    this.#tracer = tracer;
-    this.#context = context;
+  /** `received`: the span of its coming, where that was here. */
+  constructor(spans: SpanMaker, parent: NonNullable<EndedSpan["parent"]>, received?: OpenSpan) {
+    this.#spans = spans;
+    this.#parent = parent;
     this.#received = received;
   }
 
   settling(): (path: string) => void {
-    const span = this.#start("settle", SpanKind.INTERNAL);
+    const span = this.#start("settle", spanKind.internal);
     return (path) => {
-      span.setAttribute("mqttzoo.path", path === "through" ? "acknowledged_through" : path);
-      span.end();
+      span.attributes = { "mqttzoo.path": path === "through" ? "acknowledged_through" : path };
+      this.#spans.end(span);
     };
   }
 
   storing(): (how: "committed" | "refused") => void {
-    const span = this.#start("store", SpanKind.CLIENT);
+    const span = this.#start("store", spanKind.client);
     return (how) => {
-      if (how === "refused") span.setStatus({ code: SpanStatusCode.ERROR, message: "the store has refused it" });
-      span.end();
+      if (how === "refused") span.error = "the store has refused it";
+      this.#spans.end(span);
     };
   }
 
   refused(why: string): void {
-    this.#received?.setStatus({ code: SpanStatusCode.ERROR, message: why });
+    if (this.#received !== undefined) this.#received.error = why;
   }
 
   /** Begins the span of a delivery; of very many the first have one. */
@@ -161,25 +189,29 @@ class TracedMessage implements MessageTrace {
     const { clientId, target } = delivery;
     if (this.#deliveries >= tracedDeliveriesMax) return;
     this.#deliveries++;
-    const span = this.#start("deliver", SpanKind.PRODUCER, {
+    const span = this.#start("deliver", spanKind.producer, {
       "messaging.client.id": clientId,
       "mqttzoo.qos": target.qos,
     });
-    if (!isAwaited(delivery)) return span.end();
+    if (!isAwaited(delivery)) return this.#spans.end(span);
     target.trace = this;
     const before = this.#open.get(clientId);
-    before?.setStatus({ code: SpanStatusCode.ERROR, message: "not acknowledged: it is sent again" });
-    before?.end();
+    if (before !== undefined) {
+      before.error = "not acknowledged: it is sent again";
+      this.#spans.end(before);
+    }
     this.#open.set(clientId, span);
   }
 
   acknowledged(clientId: string): void {
-    this.#open.get(clientId)?.end();
+    const span = this.#open.get(clientId);
+    if (span === undefined) return;
     this.#open.delete(clientId);
+    this.#spans.end(span);
   }
 
-  #start(name: string, kind: SpanKind, attributes: Attributes = {}): Span {
-    return this.#tracer.startSpan(name, { kind, attributes }, this.#context);
+  #start(name: string, kind: EndedSpan["kind"], attributes: Attributes = {}): OpenSpan {
+    return this.#spans.start(name, kind, this.#parent, attributes);
   }
 }
 
@@ -188,6 +220,6 @@ function isAwaited({ target, packetId }: TracedDelivery): boolean {
   return packetId !== 0 && target.packetId === packetId;
 }
 
-function contextOf({ traceId, spanId, flags }: TraceContext): Context {
-  return trace.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: flags, isRemote: true });
+function parentOf({ spanId }: TraceContext): NonNullable<EndedSpan["parent"]> {
+  return { spanId, isRemote: true };
 }

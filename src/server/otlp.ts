@@ -4,12 +4,12 @@
  */
 import { SeverityNumber } from "@opentelemetry/api";
 import { parseKeyPairsIntoRecord } from "@opentelemetry/core";
-import { JsonLogsSerializer, JsonMetricsSerializer, JsonTraceSerializer } from "@opentelemetry/otlp-transformer";
+import { JsonLogsSerializer, JsonMetricsSerializer } from "@opentelemetry/otlp-transformer";
 import { detectResources, envDetector, resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchLogRecordProcessor, LoggerProvider } from "@opentelemetry/sdk-logs";
 import { MeterProvider, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics";
-import { AlwaysOnSampler, BatchSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import type { Clock } from "../base/clock.ts";
+import { followLog, type Log } from "../base/log.ts";
 import {
   otlpBatchMax,
   otlpBatchMs,
@@ -17,15 +17,15 @@ import {
   otlpMetricsMs,
   otlpTimeoutMs,
   otlpWaitingMax,
-} from "../base/limits.ts";
-import { followLog, type Log } from "../base/log.ts";
+} from "../base/otlp-limits.ts";
 import type { Random } from "../base/random.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import type { Spans } from "../broker/core/spans.ts";
 import { version } from "../broker/core/version.ts";
 import { type Family, gatewayFamilies, labelled } from "./metric-families.ts";
-import { boundedLogs, boundedSpans, Delivery, exporterTo } from "./otlp-delivery.ts";
+import { boundedLogs, Delivery, exporterTo, sendTo } from "./otlp-delivery.ts";
 import { metricProducer } from "./otlp-metrics.ts";
+import { SpanBatches } from "./otlp-spans.ts";
 import { Traces } from "./otlp-traces.ts";
 import type { SnDoor } from "./sn-door.ts";
 
@@ -53,28 +53,25 @@ export function openTelemetry(
   const headers = parseKeyPairsIntoRecord(process.env.OTEL_EXPORTER_OTLP_HEADERS);
   const to = (path: string) => ({ url: `${otlp.replace(/\/+$/, "")}/v1/${path}`, headers });
   const length = (batch: readonly unknown[]): number => batch.length;
-  const batches = {
+  const batching = {
     // What may wait is bounded before it comes here.
     maxQueueSize: 2 * otlpWaitingMax,
     maxExportBatchSize: otlpBatchMax,
     scheduledDelayMillis: otlpBatchMs,
     exportTimeoutMillis: 2 * otlpTimeoutMs,
   };
-  const spansTo = { ...to("traces"), signal: "spans", serializer: JsonTraceSerializer, count: length } as const;
-  const spans = exporterTo(spansTo, delivery);
-  const tracers = new TracerProvider({
-    resource,
-    sampler: new AlwaysOnSampler(),
-    spanProcessors: [boundedSpans(new BatchSpanProcessor({ ...batches, exporter: spans }), delivery)],
-  });
+  const scope = { name: "mqttzoo", version };
+  const ofBroker = resource.attributes as Record<string, string>;
+  const send = (body: Uint8Array) => sendTo(to("traces"), body);
+  const batches = new SpanBatches({ resource: ofBroker, scope }, { clock, delivery, send });
+  const traces = new Traces({ clock, random, ended: (span) => batches.add(span) }, otlpSample);
   const recordsTo = { ...to("logs"), signal: "logs", serializer: JsonLogsSerializer, count: length } as const;
   const records = exporterTo(recordsTo, delivery);
   const loggers = new LoggerProvider({
     resource,
-    processors: [boundedLogs(new BatchLogRecordProcessor({ ...batches, exporter: records }), delivery)],
+    processors: [boundedLogs(new BatchLogRecordProcessor({ ...batching, exporter: records }), delivery)],
   });
   sendLog(log, loggers);
-  const traces = new Traces(tracers.getTracer("mqttzoo", version), { clock, random, percent: otlpSample });
   const families = ownFamilies(delivery, traces);
   let all = families;
   const pointsTo = { ...to("metrics"), signal: "metrics", serializer: JsonMetricsSerializer, count: () => 1 } as const;
@@ -83,7 +80,7 @@ export function openTelemetry(
     exporter: points,
     exportIntervalMillis: otlpMetricsMs,
     exportTimeoutMillis: 2 * otlpTimeoutMs,
-    metricProducers: [metricProducer({ families: () => all, resource, clock, scope: { name: "mqttzoo", version } })],
+    metricProducers: [metricProducer({ families: () => all, resource, clock, scope })],
   });
   const meters = new MeterProvider({ resource, readers: [reader] });
   return {
@@ -96,7 +93,7 @@ export function openTelemetry(
       if (snDoor !== undefined) all = [...all, ...gatewayFamilies(snDoor.gateway)];
     },
     close: async () => {
-      const ended = Promise.allSettled([tracers.shutdown(), loggers.shutdown(), meters.shutdown()]);
+      const ended = Promise.allSettled([batches.close(), loggers.shutdown(), meters.shutdown()]);
       await Promise.race([ended, Bun.sleep(otlpCloseMs)]);
     },
   };

@@ -4,6 +4,7 @@ import type { Fault } from "./faults.ts";
 const tests = "test/broker/otlp.test.ts";
 const cluster = "test/cluster/otlp.test.ts";
 const unit = "test/unit/otlp.test.ts";
+const spans = "src/server/otlp-spans.ts";
 
 export const faults: readonly Fault[] = [
   {
@@ -53,6 +54,48 @@ export const faults: readonly Fault[] = [
     file: "src/server/otlp-traces.ts",
     find: "if (this.#inSecond < tracesPerSecondMax) {",
     replace: "if (this.#inSecond < 1000 * tracesPerSecondMax) {",
+    tests: unit,
+  },
+  {
+    what: "OTLP: a second batch of spans is sent beside the first",
+    file: spans,
+    find: "if (this.#sending === undefined) this.#gather();",
+    replace: "this.#gather();",
+    tests: unit,
+  },
+  {
+    what: "OTLP: what waits when a batch has been taken is not sent",
+    file: spans,
+    find: "      this.#sending = undefined;\n      this.#gather();",
+    replace: "      this.#sending = undefined;",
+    tests: unit,
+  },
+  {
+    what: "OTLP: the end leaves spans behind that wait",
+    file: spans,
+    find: "while (this.#waiting.length > 0 || this.#sending !== undefined) {",
+    replace: "while (this.#sending !== undefined) {",
+    tests: unit,
+  },
+  {
+    what: "OTLP: texts in spans are written as numbers",
+    file: spans,
+    find: 'if (typeof value === "string") return',
+    replace: 'if (typeof value === "symbol") return',
+    tests: unit,
+  },
+  {
+    what: "OTLP: fractions of a millisecond are written without their zeros",
+    file: spans,
+    find: "String(1e6 + Math.floor((ms - whole) * 1e6)).slice(1)",
+    replace: "Math.floor((ms - whole) * 1e6)",
+    tests: unit,
+  },
+  {
+    what: "OTLP: where many spans come, each second has its request",
+    file: spans,
+    find: "batch.length > otlpManySpans ? otlpManyMs : otlpBatchMs",
+    replace: "otlpBatchMs",
     tests: unit,
   },
 ];

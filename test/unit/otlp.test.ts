@@ -2,13 +2,29 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
+import { SpanKind, SpanStatusCode } from "@opentelemetry/api";
+import { JsonTraceSerializer } from "@opentelemetry/otlp-transformer";
+import { resourceFromAttributes } from "@opentelemetry/resources";
+import type { ReadableSpan } from "@opentelemetry/sdk-trace";
+import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
-import { tracedDeliveriesMax, tracesPerSecondMax } from "../../src/base/limits.ts";
 import { createLog, silentLog } from "../../src/base/log.ts";
+import {
+  otlpBatchMs,
+  otlpManyMs,
+  otlpManySpans,
+  otlpSpanBatchMax,
+  otlpWaitingMax,
+  tracedDeliveriesMax,
+  tracesPerSecondMax,
+} from "../../src/base/otlp-limits.ts";
+import { systemRandom } from "../../src/base/random.ts";
 import { makePublish, type Publish } from "../../src/mqtt/publish.ts";
+import { withTraceContext } from "../../src/mqtt/trace-context.ts";
 import { Delivery } from "../../src/server/otlp-delivery.ts";
+import { type EndedSpan, SpanBatches, spanKind, writeSpans } from "../../src/server/otlp-spans.ts";
 import { Traces } from "../../src/server/otlp-traces.ts";
+import { eventually } from "../support/broker.ts";
 
 test("no static import leads from the command line to the libraries", () => {
   const root = join(import.meta.dir, "../..");
@@ -59,21 +75,20 @@ test("the log says once that a collector takes nothing, of whatever kind, and on
 });
 
 function scene(percent: number) {
-  const exporter = new InMemorySpanExporter();
-  const provider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter })] });
+  const spans: EndedSpan[] = [];
   let now = 0;
   let drawn = 0;
   const next = (): number => {
     drawn = (drawn + 0.618033988749895) % 1;
     return drawn;
   };
-  const random = { next, hex: () => "" };
+  const random = { next, hex: systemRandom.hex };
   const clock = { now: () => now, wall: () => now };
-  const traces = new Traces(provider.getTracer("test"), { clock, random, percent });
+  const traces = new Traces({ clock, random, ended: (span) => void spans.push(span) }, percent);
   const pass = (ms: number): void => {
     now += ms;
   };
-  return { traces, exporter, pass };
+  return { traces, spans, pass };
 }
 
 const plain = (): Publish => makePublish(encodeUtf8("t"), encodeUtf8("x"), { qos: 0, retain: false });
@@ -89,7 +104,7 @@ test.each([0, 1, 50, 100])("%i %% of messages are traced", (percent) => {
 });
 
 test("so many messages are traced in a second, and so many deliveries of one have spans", () => {
-  const { traces, exporter, pass } = scene(100);
+  const { traces, spans, pass } = scene(100);
   pass(1000);
   const traced = Array.from({ length: tracesPerSecondMax + 10 }, () => traces.received(plain(), "c"));
   expect(traced.filter(({ trace }) => trace !== undefined)).toHaveLength(tracesPerSecondMax);
@@ -98,5 +113,129 @@ test("so many messages are traced in a second, and so many deliveries of one hav
   const next = traces.received(plain(), "c");
   for (let count = 0; count < tracedDeliveriesMax + 10; count++)
     traces.sent(next, { clientId: String(count), target: { qos: 0, retain: false }, packetId: 0 });
-  expect(exporter.getFinishedSpans().filter(({ name }) => name === "deliver")).toHaveLength(tracedDeliveriesMax);
+  expect(spans.filter(({ name }) => name === "deliver")).toHaveLength(tracedDeliveriesMax);
+});
+
+const source = { resource: { "service.name": "mqttzoo", a: 'x"y' }, scope: { name: "mqttzoo", version: "1" } };
+
+const officialResource = resourceFromAttributes(source.resource);
+
+/** Returns the same span as the official libraries have it. */
+function official({ traceId, spanId, parent, name, kind, start, end, attributes, error }: EndedSpan): ReadableSpan {
+  const time = (ms: number): [number, number] => [Math.floor(ms / 1000), Math.floor((ms % 1000) * 1e6)];
+  const common = { duration: time(end - start), ended: true, events: [], links: [] };
+  const dropped = { droppedAttributesCount: 0, droppedEventsCount: 0, droppedLinksCount: 0 };
+  return {
+    ...{ name, kind: (kind - 1) as SpanKind, attributes, startTime: time(start), endTime: time(end) },
+    ...{ ...common, ...dropped, resource: officialResource },
+    spanContext: () => ({ traceId, spanId, traceFlags: 1 }),
+    ...(parent === undefined ? {} : { parentSpanContext: { traceId, traceFlags: 1, ...parent } }),
+    status: error === undefined ? { code: SpanStatusCode.UNSET } : { code: SpanStatusCode.ERROR, message: error },
+    instrumentationScope: source.scope,
+  };
+}
+
+test("spans are written as the official libraries write them", () => {
+  const hex = (bytes: number) =>
+    fc.uint8Array({ minLength: bytes, maxLength: bytes }).map((some) => Buffer.from(some).toString("hex"));
+  const value = fc.oneof(fc.string({ unit: "binary" }), fc.boolean(), fc.integer(), fc.constant(0.5));
+  const time = fc.integer({ min: 8, max: 4_000_000_000_000 * 8 }).map((eighths) => eighths / 8);
+  const span = fc.record({
+    ...{ traceId: hex(16), spanId: hex(8), start: time, end: time },
+    parent: fc.option(fc.record({ spanId: hex(8), isRemote: fc.boolean() }), { nil: undefined }),
+    name: fc.constantFrom("receive", "settle", "store", "deliver"),
+    kind: fc.constantFrom<EndedSpan["kind"][]>(1, 2, 3, 4),
+    attributes: fc.dictionary(
+      fc.string().filter((key) => !/^\d+$|^__proto__$/.test(key)),
+      value,
+    ),
+    error: fc.option(fc.string({ unit: "binary" }), { nil: undefined }),
+  });
+  // What an official library counts as dropped, and lists that are empty, say nothing; so does a status that is unset.
+  const told = (bytes: Uint8Array | undefined) =>
+    JSON.parse(new TextDecoder().decode(bytes), (key, part) => {
+      if (/^dropped|^(events|links)$/.test(key)) return undefined;
+      return key === "status" && part.code === SpanStatusCode.UNSET ? {} : part;
+    });
+  fc.assert(
+    fc.property(fc.array(span, { minLength: 1, size: "max", maxLength: 20 }), (spans) => {
+      expect(told(writeSpans(spans, source))).toEqual(told(JsonTraceSerializer.serializeRequest(spans.map(official))));
+    }),
+    { numRuns: 100 },
+  );
+  expect(SpanKind.PRODUCER + 1).toBe(spanKind.producer);
+});
+
+function batches() {
+  const requests: { readonly spans: number; readonly answer: (why?: string) => void }[] = [];
+  const delivery = new Delivery(silentLog, otlpWaitingMax);
+  const send = (body: Uint8Array): Promise<string | undefined> => {
+    const spans = JSON.parse(new TextDecoder().decode(body)).resourceSpans[0].scopeSpans[0].spans.length as number;
+    return new Promise((answer) => requests.push({ spans, answer }));
+  };
+  let now = 0;
+  const clock = { now: () => now, wall: () => now };
+  const sender = new SpanBatches(source, { clock, delivery, send });
+  /** Some time passes, without a timer. */
+  const pass = (ms: number): void => {
+    now += ms;
+    sender.tick();
+  };
+  const { traces, spans } = scene(0);
+  traces.sent(traced(), { clientId: "c", target: { qos: 0, retain: false }, packetId: 0 });
+  const add = (count: number): void => {
+    for (let at = 0; at < count; at++) sender.add(spans[0]!);
+  };
+  return { requests, delivery, sender, add, pass };
+}
+
+/** A message that comes from the store, with the context of the one who stored it. */
+function traced(): Publish {
+  const context = { traceId: systemRandom.hex(16), spanId: systemRandom.hex(8), flags: 1 };
+  return withTraceContext(plain(), context);
+}
+
+test("spans go in batches, one after the other; what comes meanwhile waits within bounds, and the end sends it", async () => {
+  const { requests, delivery, sender, add } = batches();
+  const sent = (): number[] => requests.map(({ spans }) => spans);
+  add(otlpSpanBatchMax + 5);
+  expect(sent()).toEqual([otlpSpanBatchMax]);
+  add(otlpWaitingMax);
+  expect([sent(), delivery.dropped.spans]).toEqual([[otlpSpanBatchMax], otlpSpanBatchMax + 5]);
+  requests[0]!.answer("no");
+  await eventually(() => requests.length === 2, "the next batch is sent");
+  expect(delivery.dropped.spans).toBe(2 * otlpSpanBatchMax + 5);
+  const closed = sender.close();
+  for (let at = 1; at < 4; at++) {
+    await eventually(() => requests.length === at + 1, "one more is sent");
+    requests[at]!.answer();
+  }
+  await closed;
+  expect(sent()).toEqual([otlpSpanBatchMax, otlpSpanBatchMax, otlpSpanBatchMax, otlpWaitingMax - 3 * otlpSpanBatchMax]);
+});
+
+test("spans are gathered for a while; for longer where there are many", async () => {
+  const { requests, sender, add, pass } = batches();
+  const rounds: [number, number][] = [
+    [3, otlpBatchMs],
+    [otlpManySpans + 1, otlpBatchMs],
+    [otlpManySpans, otlpManyMs],
+    [1, otlpBatchMs],
+  ];
+  for (const [round, [spans, ms]] of rounds.entries()) {
+    add(spans);
+    pass(ms - 1);
+    expect(requests).toHaveLength(round);
+    pass(1);
+    expect(requests.at(round)?.spans).toBe(spans);
+    requests[round]!.answer();
+    // Its promises.
+    await Bun.sleep(0);
+  }
+  // What waits when the end comes does not wait for its time.
+  add(2);
+  const closed = sender.close();
+  expect(requests.at(4)?.spans).toBe(2);
+  requests[4]!.answer();
+  await closed;
 });
