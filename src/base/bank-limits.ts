@@ -10,7 +10,14 @@ export const heldIdsFreeMax = 1;
  * a session: so many messages at QoS 2 are under way to its client even where nobody can pay for more.
  */
 export const slipsFreeMax = 1;
-/** A session that needs more of them pays for so many times as many as it has. */
+/**
+ * Slips for what lies in mail drops that are paid for with a session, where there are mail drops: so its client gets
+ * what lies there one by one even where nobody can pay for more.
+ */
+export const dropSlipsFreeMax = 1;
+/** Bytes of the texts in such a slip that are paid for with a session: the path of a message, mainly. */
+export const dropSlipTextsFreeMax = 256;
+/** A session that needs more slips at QoS 2 pays for so many times as many as it has. */
 export const slipsTimesMax = 4;
 /** The time for which a session must not have needed what it pays for them before that is given back. */
 export const slipsIdleMs = 10_000;

@@ -249,6 +249,7 @@ function contextOf(runtime: Runtime, { epoch, access }: Incarnation, later: Late
       isThere: (remote) => !isPeer(remote) || remote.isMember,
       isMailDrop: (topic) => later.drops().isOpenFor(topic),
     }),
+    hasMailDrops: () => later.drops().exist,
     localSessions: new Map(),
     remoteSessions: new Map(),
     peers,

@@ -167,8 +167,8 @@ export function incomingPath(clientId: string): string {
 }
 
 /**
- * The node that pays for slips of a session whose messages may be gone. It stands where a packet id would, and 0 is
- * none, so brokers that do not know it count and remove it as one that is paid for.
+ * The node that pays for slips of a session that their messages do not pay for. It stands where a packet id would, and
+ * 0 is none, so brokers that do not know it count and remove it as one that is paid for.
  */
 export function prepaidSlipsPath(clientId: string): string {
   return `${incomingPath(clientId)}/${prepaidName}`;

@@ -4,7 +4,7 @@
  * the thing alone: each counts all the levels of its path as if no other stood below them. That is too much where
  * things share levels, never too little, and needs no books.
  */
-import { heldIdsFreeMax, slipsFreeMax } from "../base/bank-limits.ts";
+import { dropSlipsFreeMax, dropSlipTextsFreeMax, heldIdsFreeMax, slipsFreeMax } from "../base/bank-limits.ts";
 import { idBytesMax, slipPathBytesMin, znodeBytes } from "../base/limits.ts";
 import { messageMark, nameOf, retainedPath, sessionPath, topicPath } from "./paths.ts";
 
@@ -133,6 +133,20 @@ const sessionLevelBytes = 12;
  */
 export function idSlipWeightOf(path: string): number {
   return nodeWeightOf(`${path}/mail/${"0".repeat(slipNameDigits)}`, recordBytes);
+}
+
+/** Returns the weight of a session's slip for a message in a mail drop. `path`: the session's. */
+export function dropSlipWeightOf(
+  path: string,
+  slip: { readonly messagePath: string; readonly branch: string; readonly subscriptionIds: readonly number[] },
+): number {
+  const texts = textWeightOf(slip.messagePath) + textWeightOf(slip.branch);
+  return idSlipWeightOf(path) + texts + 4 * slip.subscriptionIds.length;
+}
+
+/** Returns the weight of the slips for what lies in mail drops that a session pays for where there are mail drops. */
+export function dropSlipsFreeWeightOf(path: string): number {
+  return dropSlipsFreeMax * (idSlipWeightOf(path) + dropSlipTextsFreeMax);
 }
 
 /** Digits of the number that the store gives a slip. */

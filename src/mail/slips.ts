@@ -349,6 +349,11 @@ export function isHeldByClient({ record }: Slip): boolean {
   return record?.qos === 2 && record.state === "sent";
 }
 
+/** True if a slip names what lies in a mail drop, which its session has to pay for. */
+export function isOfDrop({ record }: Slip): boolean {
+  return record?.recipients === 0 && record.state !== "released";
+}
+
 export function slipPath(slip: Slip): string {
   return `${mailPath(slip.clientId)}/${slip.name}`;
 }

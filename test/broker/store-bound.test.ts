@@ -9,6 +9,7 @@ import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+import { unpaidSlipsIn } from "../support/unpaid-slips.ts";
 
 const capital = 4000;
 /** Bytes that nobody pays for: what is removed just now. */
@@ -17,7 +18,7 @@ const patienceMs = 60_000;
 
 const level = fc.constantFrom("a", "b", "long".repeat(20), "ä", "");
 const name = fc.array(level, { minLength: 1, maxLength: 25 }).map((levels) => levels.join("/") || "x");
-const size = fc.constantFrom(0, 1, 100, 5000);
+const size = fc.constantFrom(0, 1, 100, 2000);
 const will = fc.option(fc.record({ topic: name, bytes: size }));
 const client = fc.nat(5);
 
@@ -58,17 +59,31 @@ const publish = fc
     };
   });
 
+/** Messages come into a mail drop, where each of them may have as many slips as there are sessions. */
+const drop = fc.record({ count: fc.nat(9), name: fc.constantFrom("", "long".repeat(200)) }).map((asked): Step => {
+  return async (broker) => {
+    const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+    for (let messageId = 1; messageId <= asked.count; messageId++) {
+      const properties = { messageExpiryInterval: 100 };
+      publisher.publish(`drop/${asked.name}`, "d", { qos: 1, messageId, properties });
+      await publisher.take("puback");
+    }
+    publisher.disconnect();
+    await publisher.untilClosed();
+  };
+});
+
 /**
- * A client with a session takes what there is at QoS 2, and never ends an exchange: it says that it has each message,
- * or not even that.
+ * A client with a session takes what there is, in mail drops, too, and never ends an exchange at QoS 2: it says that it
+ * has each message, or not even that.
  */
-const hold = fc.record({ client, filter: name, says: fc.boolean() }).map(({ client: number, filter, says }): Step => {
+function holdAs({ number, filter, says, qos: most }: Holding): Step {
   return async (broker) => {
     const options = { clientId: `holder-${number}`, clean: false, protocolVersion: 5 };
     const properties = { sessionExpiryInterval: 1000 };
     const holder = await RawClient.connect(broker.port, { ...options, properties }).catch(String);
     if (typeof holder === "string") return expect(holder).toContain("the bank cannot pay");
-    await holder.subscribe([filter, "#"][number % 2]!, { qos: 2 });
+    await holder.subscribe(filter, { qos: most });
     for (let quiet = 0; quiet < 3; quiet++) {
       await holder.ping();
       for (const { cmd, qos, messageId } of holder.packets.splice(0)) {
@@ -80,16 +95,30 @@ const hold = fc.record({ client, filter: name, says: fc.boolean() }).map(({ clie
     holder.abort();
     await holder.untilClosed();
   };
-});
+}
+
+interface Holding {
+  readonly number: number;
+  readonly filter: string;
+  readonly says: boolean;
+  readonly qos: 1 | 2;
+}
+
+const filter = fc.oneof(name, fc.constantFrom("#", "drop/#"));
+const hold = fc
+  .record({ number: client, filter, says: fc.boolean(), qos: fc.constantFrom(1 as const, 2 as const) })
+  .map(holdAs);
+/** A holder that keeps all that it is sent of what lies in mail drops. */
+const keep = holdAs({ number: 6, filter: "drop/#", says: false, qos: 1 });
 
 test("whatever clients do, the store holds no more than the capital pays for, and it balances", async () => {
   let heaviest = 0;
-  const steps = fc.array(fc.oneof(visit, visit, publish, publish, hold), { minLength: 30, maxLength: 60 });
+  const steps = fc.array(fc.oneof(visit, visit, publish, publish, drop, hold, hold), { minLength: 30, maxLength: 60 });
   await fc.assert(
     fc.asyncProperty(steps, async (all) => {
-      const broker = await startBroker({ bankCapital: capital, bankWait: 1 });
+      const broker = await startBroker({ bankCapital: capital, bankWait: 1, mailDrop: ["drop/#"] });
       const { coordinator, clock, metrics } = broker.server.broker.context;
-      for (const step of all) await step(broker);
+      for (const step of [keep, ...all, keep]) await step(broker);
       await eventually(() => metrics.connections === 0, "all have gone", patienceMs);
       const picture = async (): Promise<WeighedSnapshot> => (await takeWeighed(coordinator, clock.wall()))!;
       heaviest = Math.max(heaviest, (await picture()).weight);
@@ -98,6 +127,7 @@ test("whatever clients do, the store holds no more than the capital pays for, an
         (await picture()).weight < weightPaidBy(capital * 1000) + slackBytes;
       await eventually(isBounded, "the store holds no more than is paid for", patienceMs);
       expect(audit(await picture(), { graceMs: 60_000 })).toEqual([]);
+      expect(await unpaidSlipsIn(coordinator)).toEqual([]);
       await broker.stop();
     }),
     { numRuns: 3, endOnFailure: true },

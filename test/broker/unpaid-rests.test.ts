@@ -9,11 +9,12 @@ import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
 import { heldIdsFreeMax, slipsFreeMax } from "../../src/base/bank-limits.ts";
 import { walk } from "../../src/coordinator/mirror.ts";
-import { isHeldId, isMailbox, parentPath, sessionsPath } from "../../src/coordinator/paths.ts";
-import { nodeWeightOf } from "../../src/coordinator/weight.ts";
+import { isHeldId, isMailbox, parentPath, sessionPath, sessionsPath } from "../../src/coordinator/paths.ts";
+import { dropSlipsFreeWeightOf, nodeWeightOf, sessionWeightOf } from "../../src/coordinator/weight.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { leaveCredits } from "../support/credits.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+import { unpaidSlipsIn } from "../support/unpaid-slips.ts";
 
 const patienceMs = 60_000;
 const maxInflight = 16;
@@ -303,15 +304,20 @@ test("where nobody can pay for more slips a client gets its mail a few messages 
   await broker.stop();
 }, 120_000);
 
-test("slips for what lies in mail drops are as many as one take and half a window, for all subscriptions of a session", async () => {
+test("slips for what lies in mail drops are paid for, and as many as one take and half a window for a session", async () => {
   const maxQueued = 100;
   const options = { maxInflight, maxQueued, mailDrop: ["drop/#"] };
   let broker = await startBroker(options);
-  const publisher = await RawClient.connect(broker.port);
-  for (const messageId of numbers(200)) publisher.publish("drop/a/b", "x", { qos: 1, messageId });
-  await publisher.takeMany("puback", 200);
+  const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  const topic = `drop/a/${"b".repeat(200)}`;
+  // They pay for little but their weight.
+  const properties = { messageExpiryInterval: 1000 };
+  for (const messageId of numbers(200)) {
+    publisher.publish(topic, "x", { qos: 1, messageId, properties });
+    await publisher.take("puback");
+  }
   const clientIds = numbers(3).map((number) => `c-${number}`);
-  const filters = ["drop/#", "drop/a/#", "drop/a/b", "drop/+/b", "drop/a/+", "+/a/b"];
+  const filters = ["drop/#", "drop/a/#", topic, "drop/+/+", "drop/a/+", "+/a/+"];
   for (const clientId of clientIds) {
     const client = await RawClient.connect(broker.port, { ...lasting, clientId });
     for (const filter of filters) await client.subscribe(filter, { qos: 2 });
@@ -323,13 +329,20 @@ test("slips for what lies in mail drops are as many as one take and half a windo
       await takeAll(client, "none");
       client.abort();
     }
-    const { weight, bySession } = await restsOf(broker, "slips");
+    const { bySession } = await restsOf(broker, "slips");
     expect(bySession.size).toBe(clientIds.length);
     for (const count of bySession.values()) {
       expect(count).toBeGreaterThan(maxInflight / 2);
       expect(count).toBeLessThanOrEqual(maxInflight / 2 + maxQueued / 4);
     }
-    await expectBound(broker, weight);
+    const { coordinator, clock } = broker.server.broker.context;
+    expect(await unpaidSlipsIn(coordinator)).toEqual([]);
+    const { places } = (await takeWeighed(coordinator, clock.wall()))!;
+    for (const path of clientIds.map(sessionPath)) {
+      const { credits } = places.find((place) => place.path === path)!;
+      expect(weightPaidBy(credits)).toBeGreaterThan(sessionWeightOf(path, 0) + dropSlipsFreeWeightOf(path));
+    }
+    await expectBound(broker, 0);
   };
   await expectHeld();
   await expectHeld();

@@ -3,14 +3,14 @@
 import { audit, boundBy, heldBy, type WeighedSnapshot } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
-import { slipsFreeMax, sweepMs } from "../../src/base/bank-limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import type { Store } from "../../src/coordinator/mirror.ts";
-import { isRetainedLevel, nameOf, parentPath, partPath, prepaidName } from "../../src/coordinator/paths.ts";
-import { idSlipWeightOf } from "../../src/coordinator/weight.ts";
-import { decodeMessageHead, decodeSlip } from "../../src/mail/records.ts";
+import { isRetainedLevel, nameOf, partPath, prepaidName } from "../../src/coordinator/paths.ts";
+import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
+import { unpaidSlipsOf } from "../support/unpaid-slips.ts";
 import { unpadded } from "./actors.ts";
 import { wallStart } from "./broker-node.ts";
 import type { World } from "./world.ts";
@@ -188,25 +188,10 @@ export async function tooHeavy(world: World): Promise<string[]> {
   return snapshot.weight <= paid + unpaidWeightMax ? [] : [`${snapshot.weight} bytes are stored, and ${paid} paid for`];
 }
 
-/**
- * Slips at QoS 2 whose messages may be gone are paid for: no session has more of them than come with it, and than it
- * has paid for.
- */
-export function unpaidSlips({ tree }: World): string[] {
-  const weights = new Map<string, number>();
-  for (const [path, { data }] of tree.nodes) {
-    if (!/^\/sessions\/[^/]+\/[^/]+\/mail\/\d+$/.test(path) || decodeSlip(data).state === "waiting") continue;
-    const session = parentPath(parentPath(path));
-    weights.set(session, (weights.get(session) ?? 0) + idSlipWeightOf(session));
-  }
-  return [...weights].flatMap(([session, weight]) => {
-    const prepaid = tree.nodes.get(`${session}/in/${prepaidName}`)?.data;
-    const paid = prepaid === undefined ? 0 : weightPaidBy(JSON.parse(decodeUtf8(prepaid)).credits);
-    const weightMax = slipsFreeMax * idSlipWeightOf(session) + paid;
-    return weight <= weightMax
-      ? []
-      : [`${session} has ${weight} bytes of slips that were sent, ${weightMax} are paid for`];
-  });
+/** Slips that nobody else pays for are paid for by their sessions, as `unpaidSlipsOf` says. */
+export function unpaidSlips({ tree, mailDrop }: World): string[] {
+  const nodes = new Map([...tree.nodes].map(([path, { data }]) => [path, data] as const));
+  return unpaidSlipsOf(nodes, mailDrop.length > 0 ? "drops" : "no drops");
 }
 
 /** A session that has no slips any more pays for none. */

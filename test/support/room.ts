@@ -92,8 +92,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
       isThere: () => true,
       isMailDrop: () => false,
     }),
-    localSessions: new Map(),
-    remoteSessions: new Map(),
+    ...{ hasMailDrops: () => false, localSessions: new Map(), remoteSessions: new Map() },
     peers: new Map<string, Peer>(),
     self: { epoch: 7, isJoining: false, isDraining: false, isFenced: false, format: 2, fences: 0, orphansUntil: 0 },
   };

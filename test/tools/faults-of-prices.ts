@@ -96,8 +96,8 @@ export const faults: readonly Fault[] = [
   {
     what: "rests: slips at QoS 2 are sent whether anybody pays for what they leave or not",
     file: "src/broker/delivery/prepaid-slips.ts",
-    find: "const isCovered = needed <= this.#count || this.#raise(needed) || exchanges === 0;",
-    replace: "const isCovered = needed > 0 || this.#raise(needed);",
+    find: "this.#weightOf(ids) <= this.#paidWeight || this.#raiseFor(ids) || exchanges === 0;",
+    replace: "ids > 0 || this.#raiseFor(ids);",
     tests: "test/unit/rooms/prepaid-slips.test.ts",
   },
   {
@@ -110,8 +110,8 @@ export const faults: readonly Fault[] = [
   {
     what: "rests: where nobody can pay for slips, what was sent before keeps all else from being sent for ever",
     file: "src/broker/delivery/prepaid-slips.ts",
-    find: "this.#raise(needed) || exchanges === 0;",
-    replace: "this.#raise(needed);",
+    find: "this.#raiseFor(ids) || exchanges === 0;",
+    replace: "this.#raiseFor(ids);",
     tests: "test/unit/rooms/prepaid-slips.test.ts",
   },
   {
@@ -131,8 +131,8 @@ export const faults: readonly Fault[] = [
   {
     what: "rests: what pays for slips is taken for a packet id, so the next broker does not find it",
     file: "src/broker/connect/take-over.ts",
-    find: "if (names.includes(prepaidName)) mailbox?.prepaid.found();",
-    replace: "",
+    find: "mailbox?.prepaid.found(weightPaidBy(paid?.credits ?? 0));",
+    replace: "void [mailbox, weightPaidBy, paid];",
     tests: "test/broker/unpaid-rests.test.ts",
   },
   {
@@ -162,6 +162,48 @@ export const faults: readonly Fault[] = [
     find: "    this.#size--;\n    this.#count(slot, -1);",
     replace: "    this.#size--;\n    if (this.#takes(entry) === this.#taken[slot]) this.#count(slot, -1);",
     tests: "test/unit/rooms/delivery.test.ts",
+  },
+  {
+    what: "rests: slips for what lies in mail drops come free of charge",
+    file: "src/broker/drops/drop-feed.ts",
+    find: "wanted.slice(0, mailbox.prepaid.coveredDrops(weights));",
+    replace: "wanted;",
+    tests: "test/broker/unpaid-rests.test.ts",
+  },
+  {
+    what: "rests: slips for what lies in mail drops are paid for until their messages are sent, and not longer",
+    file: "src/broker/delivery/prepaid-slips.ts",
+    find: "    for (const { slip } of this.#client.inflight.all()) count(slip);\n",
+    replace: "",
+    tests: "test/unit/rooms/prepaid-slips.test.ts",
+  },
+  {
+    what: "rests: what pays for slips of mail drops goes with the connection, and they stay",
+    file: "src/broker/delivery/prepaid-slips.ts",
+    find: "      waiting.some(isOfDrop) ||\n",
+    replace: "",
+    tests: "test/unit/rooms/drops.test.ts",
+  },
+  {
+    what: "rests: of slips for what lies in mail drops that the broker before has paid for nothing is known",
+    file: "src/broker/delivery/prepaid-slips.ts",
+    find: "this.#dropWeight = Math.max(this.#dropWeight, weight);",
+    replace: "this.#dropWeight = Math.max(this.#dropWeight, 0 * weight);",
+    tests: "test/unit/rooms/prepaid-slips.test.ts",
+  },
+  {
+    what: "rests: a client gets nothing of what lies in mail drops where nobody can pay",
+    file: "src/broker/delivery/prepaid-slips.ts",
+    find: "const isFree = covered === 0 && before === 0 &&",
+    replace: "const isFree = covered === 0 && before < 0 &&",
+    tests: "test/unit/rooms/drops.test.ts",
+  },
+  {
+    what: "rests: the slip of a mail drop that comes with a session is in no price",
+    file: "src/broker/connect/connect-payment.ts",
+    find: "hasMailDrops() ? dropSlipsFreeWeightOf(sessionPath(clientId)) : 0;",
+    replace: "hasMailDrops() ? 0 * dropSlipsFreeWeightOf(sessionPath(clientId)) : 0;",
+    tests: "test/broker/unpaid-rests.test.ts",
   },
   {
     what: "rests: a session takes from mail drops whatever it has in its mailbox",

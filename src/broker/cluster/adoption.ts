@@ -7,15 +7,7 @@ import { walkMessages } from "../../audit/scan.ts";
 import { noBytes } from "../../base/bytes.ts";
 import { adoptionPageMax, orphansMs } from "../../base/limits.ts";
 import { children, currentStore, read } from "../../coordinator/mirror.ts";
-import {
-  decodeName,
-  incomingPath,
-  mailPath,
-  nameOf,
-  sessionPath,
-  sessionsPath,
-  subscriberPath,
-} from "../../coordinator/paths.ts";
+import { decodeName, nameOf, sessionPath, sessionsPath, subscriberPath } from "../../coordinator/paths.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import { type JournalOperation, pagesOf } from "../../mail/operations.ts";
 import type { SessionRecord } from "../../mail/records.ts";
@@ -23,7 +15,7 @@ import { countedOf } from "../../mail/slips.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import type { SessionRemains } from "../connect/session-remains.ts";
 import type { SessionStore } from "../connect/session-store.ts";
-import { sessionFromStore } from "../connect/take-over.ts";
+import { sessionFromStore, sessionReads } from "../connect/take-over.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
@@ -86,22 +78,21 @@ export class Adoption {
     const ids = paths.map((path) => decodeName(nameOf(path)));
     const results = await read(
       currentStore(coordinator),
-      paths.flatMap((path, index) => [
-        { kind: "get", path } as const,
-        { kind: "exists", path: mailPath(ids[index]!) } as const,
-        { kind: "children", path: incomingPath(ids[index]!) } as const,
-      ]),
+      paths.flatMap((path, index) => {
+        const [, ...below] = sessionReads(ids[index]!);
+        return [{ kind: "get", path } as const, ...below];
+      }),
     );
     const adopted: { client: LocalSession; record: SessionRecord }[] = [];
     ids.forEach((clientId, index) => {
-      const three = results.slice(3 * index, 3 * index + 3);
-      if (!hasData(three[0]) || localSessions.has(clientId)) return;
+      const four = results.slice(4 * index, 4 * index + 4);
+      if (!hasData(four[0]) || localSessions.has(clientId)) return;
       if (this.#parts.isObtaining(clientId) || !this.#isOurs(paths[index]!, clientId)) return;
-      const client = sessionFromStore(this.#context, clientId, three);
+      const client = sessionFromStore(this.#context, clientId, four);
       const { record } = client;
       if (record === undefined) {
         // A stranger's record is left alone; a client that connects under that id takes its place.
-        if (three[0].data.length > 0) return;
+        if (four[0].data.length > 0) return;
         this.#parts.sessionRemains.erase(client);
         return;
       }

@@ -5,7 +5,7 @@
 
 import { fullDiskWillBytesMax } from "../../base/store-limits.ts";
 import { sessionPath, willPath } from "../../coordinator/paths.ts";
-import { jsonTextWeightOf, sessionWeightOf, willWeightOf } from "../../coordinator/weight.ts";
+import { dropSlipsFreeWeightOf, jsonTextWeightOf, sessionWeightOf, willWeightOf } from "../../coordinator/weight.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { type Paid, paidBy, payerOf } from "../../mail/paid.ts";
 import { encodeWill } from "../../mail/will-record.ts";
@@ -78,13 +78,17 @@ interface Prices {
   readonly willBytes: number;
 }
 
-function pricesOf({ options, bankAccount, self }: ClusterContext, { request, user, found }: Charged): Prices {
+function pricesOf(
+  { options, bankAccount, self, hasMailDrops }: ClusterContext,
+  { request, user, found }: Charged,
+): Prices {
   const { clientId, expiryInterval, will } = request;
   const path = willPath(options.id, clientId);
   const willBytes = will === undefined ? 0 : willWeightOf(path, encodeWill({ ...will, epoch: self.epoch }).length);
   const isNew = expiryInterval > 0 && found === undefined;
   const texts = jsonTextWeightOf(user) + jsonTextWeightOf(payerOf(user)) + 2 * jsonTextWeightOf(options.id);
-  const weight = isNew ? sessionWeightOf(sessionPath(clientId), texts) + willBytes : 0;
+  const drops = hasMailDrops() ? dropSlipsFreeWeightOf(sessionPath(clientId)) : 0;
+  const weight = isNew ? sessionWeightOf(sessionPath(clientId), texts) + drops + willBytes : 0;
   const isCovered = isNew || willBytes <= willRoomOf(found);
   const price = (bytes: number): number => bankAccount.priceOf(bytes);
   return { session: price(weight), will: isCovered ? 0 : price(willBytes), willBytes };

@@ -4,12 +4,11 @@
  */
 import { adoptionPageMax } from "../../base/limits.ts";
 import { currentStore, read } from "../../coordinator/mirror.ts";
-import { incomingPath, mailPath, sessionPath } from "../../coordinator/paths.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { SessionStore } from "./session-store.ts";
-import { sessionFromStore } from "./take-over.ts";
+import { sessionFromStore, sessionReads } from "./take-over.ts";
 
 export interface SessionRemainsParts {
   readonly sessionStore: SessionStore;
@@ -44,20 +43,13 @@ export class SessionRemains {
 
   async #lookAt(clientIds: readonly string[]): Promise<void> {
     const { coordinator, localSessions } = this.#context;
-    const results = await read(
-      currentStore(coordinator),
-      clientIds.flatMap((clientId) => [
-        { kind: "get", path: sessionPath(clientId) } as const,
-        { kind: "exists", path: mailPath(clientId) } as const,
-        { kind: "children", path: incomingPath(clientId) } as const,
-      ]),
-    );
+    const results = await read(currentStore(coordinator), clientIds.flatMap(sessionReads));
     clientIds.forEach((clientId, index) => {
-      const three = results.slice(3 * index, 3 * index + 3);
+      const four = results.slice(4 * index, 4 * index + 4);
       const { sessionStore, isObtaining } = this.#parts;
       const isBusy = localSessions.has(clientId) || isObtaining(clientId) || sessionStore.isErasing(clientId);
-      if (isBusy || !hasData(three[0]) || three[0].data.length > 0) return;
-      this.erase(sessionFromStore(this.#context, clientId, three));
+      if (isBusy || !hasData(four[0]) || four[0].data.length > 0) return;
+      this.erase(sessionFromStore(this.#context, clientId, four));
     });
   }
 }

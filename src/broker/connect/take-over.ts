@@ -5,13 +5,16 @@
  * the version of its znode decides.
  */
 
+import { weightPaidBy } from "../../bank/price.ts";
 import { assert } from "../../base/assert.ts";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { ReadResult } from "../../coordinator/coordinator.ts";
-import { incomingPath, mailPath, prepaidName, sessionPath } from "../../coordinator/paths.ts";
+import type { ReadOperation, ReadResult } from "../../coordinator/coordinator.ts";
+import { Fields } from "../../coordinator/fields.ts";
+import { incomingPath, mailPath, prepaidSlipsPath, sessionPath } from "../../coordinator/paths.ts";
 import { childrenOf, hasData, hasStat } from "../../coordinator/read-results.ts";
 import type { Control } from "../../link/frames.ts";
+import { paidIn } from "../../mail/paid.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { Session } from "../../session/session.ts";
 import { LocalSession } from "../delivery/local-session.ts";
@@ -237,20 +240,13 @@ export class TakeOver {
     const { coordinator } = this.#context;
     // The broker that gave up the session has committed before; this broker's ZooKeeper server may be behind.
     coordinator.sync(() => {
-      coordinator.read(
-        [
-          { kind: "get", path: sessionPath(clientId) },
-          { kind: "exists", path: mailPath(clientId) },
-          { kind: "children", path: incomingPath(clientId) },
-        ],
-        (error, results) => {
-          if (error !== undefined) return;
-          const node = results[0]!;
-          if (!hasData(node)) return this.#parts.endedSessions.caughtUp(() => done(undefined));
-          const client = sessionFromStore(this.#context, clientId, results);
-          this.#parts.directory.caughtUp(() => this.#parts.endedSessions.caughtUp(() => done(client)));
-        },
-      );
+      coordinator.read(sessionReads(clientId), (error, results) => {
+        if (error !== undefined) return;
+        const node = results[0]!;
+        if (!hasData(node)) return this.#parts.endedSessions.caughtUp(() => done(undefined));
+        const client = sessionFromStore(this.#context, clientId, results);
+        this.#parts.directory.caughtUp(() => this.#parts.endedSessions.caughtUp(() => done(client)));
+      });
     });
   }
 
@@ -259,10 +255,10 @@ export class TakeOver {
    * this broker's already, for until then its former broker may have committed some.
    */
   readIncoming(client: LocalSession, done: () => void): void {
-    const path = incomingPath(client.session.clientId);
-    this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
+    const [, , ...reads] = sessionReads(client.session.clientId);
+    this.#context.coordinator.read(reads, (error, results) => {
       if (error !== undefined) return;
-      foundIncoming(client, childrenOf(result));
+      foundIncoming(client, results);
       this.#parts.directory.caughtUp(done);
     });
   }
@@ -286,16 +282,23 @@ export class TakeOver {
   }
 }
 
-/**
- * Returns a session from what the store holds: its record, mailbox and half-received publishes, in this order in
- * `results`.
- */
+/** Returns the reads of a session in the store: its record, mailbox, half-received publishes, what pays for slips. */
+export function sessionReads(clientId: string): ReadOperation[] {
+  return [
+    { kind: "get", path: sessionPath(clientId) },
+    { kind: "exists", path: mailPath(clientId) },
+    { kind: "children", path: incomingPath(clientId) },
+    { kind: "get", path: prepaidSlipsPath(clientId) },
+  ];
+}
+
+/** Returns a session from what the store holds, with what `sessionReads` has read in `results`. */
 export function sessionFromStore(
   context: ClusterContext,
   clientId: string,
   results: readonly ReadResult[],
 ): LocalSession {
-  const [node, mail, incoming] = results;
+  const [node, mail, ...incoming] = results;
   assert(hasData(node), "no session was read");
   // An empty record was made by mail that was stored while the session was erased; nobody wants that mail.
   const path = sessionPath(clientId);
@@ -307,14 +310,17 @@ export function sessionFromStore(
   const client = new LocalSession(context, new Session(clientId, record.version, expiry));
   client.found(found, node.stat.version);
   if (hasStat(mail)) client.mailbox!.count = mail.stat.childCount;
-  foundIncoming(client, childrenOf(incoming));
+  foundIncoming(client, incoming);
   return client;
 }
 
-/** Takes the names of what stands beside the packet ids of a session's half-received publishes. */
-function foundIncoming({ session, mailbox }: LocalSession, names: readonly string[]): void {
-  for (const name of names) if (/^[1-9]\d{0,4}$/.test(name)) session.addIncoming(Number(name));
-  if (names.includes(prepaidName)) mailbox?.prepaid.found();
+/** Takes the packet ids of a session's half-received publishes, and what pays for its slips. */
+function foundIncoming({ session, mailbox, context }: LocalSession, [incoming, prepaid]: readonly ReadResult[]): void {
+  for (const name of childrenOf(incoming)) if (/^[1-9]\d{0,4}$/.test(name)) session.addIncoming(Number(name));
+  if (!hasData(prepaid)) return;
+  const path = prepaidSlipsPath(session.clientId);
+  const paid = context.strangers.read(path, () => paidIn(new Fields(prepaid.data)));
+  mailbox?.prepaid.found(weightPaidBy(paid?.credits ?? 0));
 }
 
 /** The record of a session where the store has none that can be read: it has expired. */

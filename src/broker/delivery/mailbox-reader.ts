@@ -31,6 +31,8 @@ export class MailboxReader {
    * True if the mailbox must be listed once more: that was requested while a list was under way, which may be too old.
    */
   #mustList = false;
+  /** The last slip that was listed; undefined: the list could not be read. */
+  #lastListed: string | undefined = "";
   /** Counts the lists of the mailbox. */
   #listings = 0;
   /** Bytes of the page fetched last. */
@@ -76,6 +78,7 @@ export class MailboxReader {
     context.slips.list(session.clientId, (listed) => {
       if (this.#client.connection !== connection) return;
       // Whoever watches over mail finds that it waits, and has it listed again.
+      this.#lastListed = listed === undefined ? undefined : (listed.at(-1)?.name ?? "");
       if (listed === undefined) {
         this.#state = "idle";
         return;
@@ -99,8 +102,25 @@ export class MailboxReader {
     return mustList;
   }
 
+  /**
+   * Returns the slips that wait whose records were read; undefined: some of those that were listed were not. What is
+   * not read and was not listed others have stored since.
+   */
+  readOf(waiting: Ring<Slip>): Slip[] | undefined {
+    const last = this.#lastListed;
+    if (this.isListing || last === undefined) return undefined;
+    const read: Slip[] = [];
+    for (let index = 0; index < waiting.length; index++) {
+      const slip = waiting.at(index)!;
+      if (slip.record !== undefined) read.push(slip);
+      else if (slip.name !== undefined && slip.name <= last) return undefined;
+    }
+    return read;
+  }
+
   /** Drops what is being read, since the connection is gone. */
   detach(): void {
+    this.#lastListed = "";
     this.#state = "idle";
     this.#mustList = false;
     this.#pageBytes = 0;

@@ -104,7 +104,7 @@ export class Mailbox {
     this.#prepaid?.watch();
     this.#look();
     if (this.#reader.takeMustList()) return this.load();
-    this.pump();
+    this.#client.pump();
   }
 
   /** Takes out all slips that wait, and returns those that are not in the list, since they came after it. */
@@ -142,12 +142,12 @@ export class Mailbox {
 
   /** Empties the memory at the end of a connection: slips stay in the store, and are read for the next one. */
   detach(unacknowledged: readonly OutgoingMessage[]): void {
+    this.#prepaid?.detach(unacknowledged, this.waiting);
     this.#reader.detach();
     this.#waiting.clear();
     this.#line.clear();
     this.#names.clear();
     this.#sentBefore.remember(unacknowledged);
-    this.#prepaid?.detach(unacknowledged);
   }
 
   /**
@@ -286,6 +286,11 @@ export class Mailbox {
     this.#sentBefore.free(slip);
     this.discard(slip);
     return true;
+  }
+
+  /** The slips that wait whose records were read; undefined: some were not that this broker may have stored. */
+  get waiting(): Slip[] | undefined {
+    return this.#reader.readOf(this.#waiting);
   }
 
   /** Sends the messages that wait, in order, as far as there is room. */

@@ -5,10 +5,13 @@
  * A session that outlives its connection gets slips for messages at QoS 1 and 2, committed together with its cursor, so
  * that it goes on there at any broker. While it is away nothing is done for it.
  */
+
+import { slipsRetryMs } from "../../base/bank-limits.ts";
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { dropFetchBytesMax, dropFetchMax, dropSaveMs, dropTakeMax, pumpOutputBytesMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { cursorPath } from "../../coordinator/paths.ts";
+import type { Price } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
@@ -35,12 +38,20 @@ export class DropFeed {
   /** True if the cursor in the store is behind: QoS 0 messages are not worth a commit each. */
   #isUnsaved = false;
   readonly #timer = new Timer(() => this.#save());
+  readonly #unpaid: (client: LocalSession, price: Price) => void;
+  readonly #retry = new Timer(() => this.pump());
 
-  constructor(client: LocalSession, subscription: Subscription, from: { dropLog: DropLog; cursor: Cursor }) {
+  /** Creates a feed from a cursor on. `unpaid` is told when nobody can pay for the slip of the next message. */
+  constructor(
+    client: LocalSession,
+    subscription: Subscription,
+    from: { dropLog: DropLog; cursor: Cursor; unpaid: (client: LocalSession, price: Price) => void },
+  ) {
     this.#client = client;
     this.subscription = subscription;
     this.#dropLog = from.dropLog;
     this.#cursor = from.cursor;
+    this.#unpaid = from.unpaid;
   }
 
   get dropLog(): DropLog {
@@ -51,6 +62,7 @@ export class DropFeed {
   close(): void {
     this.#isClosed = true;
     this.#client.context.timers.cancel(this.#timer);
+    this.#client.context.timers.cancel(this.#retry);
     if (this.#isUnsaved && !this.#client.isReleased) this.#save();
   }
 
@@ -132,7 +144,7 @@ export class DropFeed {
 
   /**
    * Stores slips in the session's mailbox for the next messages at QoS 1 and 2. Returns false if the mailbox holds
-   * enough.
+   * enough, or nobody can pay for more of them.
    */
   #take(): boolean {
     const client = this.#client;
@@ -146,11 +158,27 @@ export class DropFeed {
       if (this.#qosOf(message) === 0 || page.length >= takeMax) break;
       page.push(message);
     }
-    this.#goTo(page.at(-1)!);
+    const wanted = page.map((message) => ({ message, target: this.#targetOf(message) }));
+    const weights = wanted.map(({ message: { path, branch }, target: { subscriptionIds } }) =>
+      mailbox.prepaid.dropWeightOf({ messagePath: path, branch, subscriptionIds }),
+    );
+    const taken = wanted.slice(0, mailbox.prepaid.coveredDrops(weights));
+    if (taken.length === 0) {
+      this.#waitForCredits(mailbox.prepaid.priceOf(weights[0]!));
+      return false;
+    }
+    this.#goTo(taken.at(-1)!.message);
     this.#isUnsaved = false;
-    const taken = page.map((message) => ({ message, target: this.#targetOf(message) }));
     mailbox.take(taken, this.#saveOperation());
     return true;
+  }
+
+  /** Tries again after a while: nobody can pay for the slip of the next message. */
+  #waitForCredits(price: Price): void {
+    const { timers, clock } = this.#client.context;
+    if (this.#retry.dueAt !== Infinity) return;
+    timers.set(this.#retry, clock.now() + slipsRetryMs);
+    this.#unpaid(this.#client, price);
   }
 
   #qosOf({ qos }: DropMessage): QoS {

@@ -6,7 +6,8 @@
 
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { badFormat, OperatingError } from "../../base/errors.ts";
-import { dropCloseMs } from "../../base/limits.ts";
+import { dropCloseMs, logTextMax } from "../../base/limits.ts";
+import { LineLimit, standingFor } from "../../base/line-limit.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import { Fields } from "../../coordinator/fields.ts";
 import { children, Mirror, type MirrorNode, read } from "../../coordinator/mirror.ts";
@@ -23,6 +24,7 @@ import {
   topicsPath,
 } from "../../coordinator/paths.ts";
 import { hasData } from "../../coordinator/read-results.ts";
+import type { Price } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches, filtersOverlap, parseFilter } from "../../mqtt/topic.ts";
@@ -64,6 +66,7 @@ export class MailDrops {
   readonly #feeds = new Map<LocalSession, FeedsByFilter>();
   /** The drop logs, by the path that they begin at. */
   readonly #logs = new Map<string, DropLog>();
+  readonly #lines = new LineLimit<"unpaid">();
   /** When this broker first saw, in ms by the clock's `now`, that no live broker asks for a filter. */
   readonly #unwantedSince = new Map<string, number>();
 
@@ -94,6 +97,11 @@ export class MailDrops {
     const data = encodeUtf8(JSON.stringify({ isOpen: true } satisfies DropRecord));
     for (const filter of this.#context.options.mailDrop) await this.#write(dropPath(filter), data);
     await this.#mirror.start();
+  }
+
+  /** Returns true if there are mail drops. */
+  get exist(): boolean {
+    return this.#filters.size > 0;
   }
 
   /** Returns true if messages for a subscription may lie in a mail drop. */
@@ -217,13 +225,24 @@ export class MailDrops {
 
   #open(client: LocalSession, subscription: Subscription, cursor: Cursor): DropFeed {
     const dropLog = this.#logOf(subscription);
-    const feed = new DropFeed(client, subscription, { dropLog, cursor });
+    const unpaid = (unfed: LocalSession, price: Price): void => this.#tellUnpaid(unfed, price);
+    const feed = new DropFeed(client, subscription, { dropLog, cursor, unpaid });
     const feeds = this.#feeds.get(client) ?? new FeedsByFilter();
     feeds.set(subscription.filter.text, feed);
     this.#feeds.set(client, feeds);
     client.followDrops(feeds);
     dropLog.feeds.add(feed);
     return feed;
+  }
+
+  /** Says that nobody can pay for what a client would be handed next. */
+  #tellUnpaid({ session, connection }: LocalSession, price: Price): void {
+    const { bankAccount, clock, log } = this.#context;
+    const stands = this.#lines.take("unpaid", clock.now(), connection?.transport.address);
+    if (stands === 0) return;
+    const why = bankAccount.describe(price);
+    const client = session.clientId.slice(0, logTextMax);
+    log.warn({ client }, standingFor(`messages in mail drops wait, or are sent one by one: ${why}`, stands));
   }
 
   #closeFeed(client: LocalSession, text: string): void {

@@ -29,6 +29,8 @@ export interface Self {
 /** The parts of a broker that most flows need. Ask for `DeliveryContext` or `Runtime` where that is enough. */
 export interface ClusterContext extends DeliveryContext {
   readonly router: Router<LocalSession, Remote>;
+  /** Returns true if there are mail drops, so that sessions may have slips for what lies there. */
+  readonly hasMailDrops: () => boolean;
   /** All sessions that this broker keeps, by client id. */
   readonly localSessions: Map<string, LocalSession>;
   /** Persistent sessions that this broker does not keep, by client id. */

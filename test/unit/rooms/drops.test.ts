@@ -1,23 +1,28 @@
 /** The room `drops`, part by part: what lies in mail drops in its order, and one subscription's way along it. */
 import { describe, expect, test } from "bun:test";
+import { slipsIdleMs, slipsRetryMs } from "../../../src/base/bank-limits.ts";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import { dropFetchMax, dropSaveMs } from "../../../src/base/limits.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import { DropFeed } from "../../../src/broker/drops/drop-feed.ts";
 import { type Cursor, DropLog, isAfter } from "../../../src/broker/drops/drop-log.ts";
-import { cursorPath, mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
+import { cursorPath, mailPath, prepaidSlipsPath, sessionPath } from "../../../src/coordinator/paths.ts";
+import type { Price } from "../../../src/mail/ledger.ts";
 import { makePublish, type Publish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
 import { MemoryStore } from "../../support/memory-store.ts";
 import { room, settled } from "../../support/room.ts";
+import { unpaidSlipsIn } from "../../support/unpaid-slips.ts";
 
 const start: Cursor = { czxid: 0, name: "" };
 const textOf = (publish: Publish): string =>
   new TextDecoder().decode(publish.payloadBytes.subarray(publish.payloadStart, publish.payloadEnd));
 
 function scene(store = new MemoryStore()) {
+  /** The prices of slips for which nobody could pay. */
+  const unpaid: Price[] = [];
   const made = room({ store });
   const { context } = made;
   /** Puts a message into a mail drop, in a commit of its own. */
@@ -56,12 +61,12 @@ function scene(store = new MemoryStore()) {
     ...more,
   });
   const feed = (to: LocalSession, log: DropLog, wanted: Subscription, cursor = start): DropFeed => {
-    const made_ = new DropFeed(to, wanted, { dropLog: log, cursor });
+    const made_ = new DropFeed(to, wanted, { dropLog: log, cursor, unpaid: (_, price) => void unpaid.push(price) });
     log.feeds.add(made_);
     made_.pump();
     return made_;
   };
-  return { ...made, lay, paths, client, subscription, feed };
+  return { ...made, lay, paths, client, subscription, feed, unpaid };
 }
 
 describe("what lies in a mail drop", () => {
@@ -220,5 +225,74 @@ describe("a subscription's way along it", () => {
     for (const text of ["2", "3"]) await lay("d/x", text);
     await settled();
     expect([heard, taken.reduce((sum, count) => sum + count, 0)]).toEqual([["1"], 2]);
+  });
+});
+
+describe("slips of a session that lasts, for what lies there", () => {
+  /** A session whose client takes nothing, and messages for it. */
+  async function hoard(count: number) {
+    const made = scene();
+    const { context, store, lay, client, subscription, feed } = made;
+    for (let number = 0; number < count; number++) await lay("d/x", String(number));
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    const { client: to, state } = client("c", 100);
+    state.room = 0;
+    store.put(sessionPath("c"), "{}");
+    store.put(cursorPath("c", "d/#"), "{}");
+    const begin = async (): Promise<void> => {
+      feed(to, log, subscription("d/#"));
+      await settled();
+    };
+    const slips = (): string[] => [...store.tree.nodes.keys()].filter((path) => path.startsWith(`${mailPath("c")}/`));
+    const isPaid = (): boolean => store.tree.nodes.has(prepaidSlipsPath("c"));
+    return { ...made, to, begin, slips, isPaid, account: context.bankAccount.account };
+  }
+
+  test("are paid for, all of them, while they are there, and as long as that is not known", async () => {
+    const { store, to, begin, slips, isPaid, pass } = await hoard(5);
+    await begin();
+    expect([slips().length, isPaid()]).toEqual([5, true]);
+    expect(await unpaidSlipsIn(store)).toEqual([]);
+    const comeBack = async (): Promise<void> => {
+      to.detach();
+      await settled();
+      to.attach({ writer: { unsent: 0 }, channel: { phase: "open" } } as unknown as Connection, 100);
+      to.mailbox!.load();
+      await settled();
+      pass(3 * slipsIdleMs);
+      await settled();
+    };
+    await comeBack();
+    expect([slips().length, isPaid()]).toEqual([5, true]);
+    for (const path of slips()) store.remove(path);
+    await comeBack();
+    expect(isPaid()).toBe(false);
+  });
+
+  test("are one at a time where nobody can pay, which is told; all of them when somebody can", async () => {
+    const { store, begin, slips, isPaid, pass, account, unpaid } = await hoard(5);
+    account.grant = account.bound;
+    await begin();
+    expect([slips().length, isPaid(), unpaid.length]).toEqual([1, false, 1]);
+    pass(3 * slipsRetryMs);
+    await settled();
+    expect([slips().length, unpaid.length]).toEqual([1, 4]);
+    expect(unpaid[0]).toMatchObject({ payer: "", clientId: "c" });
+    account.grant = Number.MAX_SAFE_INTEGER;
+    pass(slipsRetryMs);
+    await settled();
+    expect([slips().length, isPaid()]).toEqual([5, true]);
+    expect(await unpaidSlipsIn(store)).toEqual([]);
+  });
+
+  test("are as many as can be paid for", async () => {
+    const { store, begin, slips, account } = await hoard(5);
+    // For the node that pays, and for two of them.
+    account.grant = account.bound + 40 * 2000;
+    await begin();
+    expect(slips().length).toBeGreaterThan(0);
+    expect(slips().length).toBeLessThan(5);
+    expect(await unpaidSlipsIn(store)).toEqual([]);
   });
 });

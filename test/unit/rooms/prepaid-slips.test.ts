@@ -87,7 +87,7 @@ test("what is paid stays when the client goes with slips that were sent, and goe
   expect(await isThere()).toBe(true);
   // It is the same for a broker that finds it in the store.
   client.attach({ channel: { phase: "open" } } as unknown as Connection, 1000);
-  prepaid.found();
+  prepaid.found(0);
   for (let id = 1; id <= 10; id++) client.inflight.restore(id, reserved);
   client.detach();
   expect(await isThere()).toBe(true);
@@ -97,6 +97,30 @@ test("what is paid stays when the client goes with slips that were sent, and goe
   client.detach();
   expect(await isThere()).toBe(false);
   await new Promise<void>((done) => context.journal.drained(done));
+});
+
+test("slips for what lies in mail drops are paid for also while their messages are under way", async () => {
+  const { prepaid, client, account } = scene();
+  const record = { ...blankSlip, recipients: 0, messagePath: `/topics/drop/${"long".repeat(500)}/=1` };
+  const outgoing = new OutgoingMessage(client, target, undefined);
+  outgoing.placed({ ...unreadSlip("c", "0000000001"), record });
+  client.inflight.add(outgoing);
+  const weight = prepaid.dropWeightOf(record);
+  expect(prepaid.coveredDrops([weight, weight])).toBe(2);
+  await settled();
+  expect(account.bound).toBeGreaterThanOrEqual(40 * 3 * weight);
+});
+
+test("what the broker before has paid for is paid for still while it is not known whether it is needed", async () => {
+  for (const isKnown of [true, false]) {
+    const { send, prepaid, client, account } = scene();
+    if (!isKnown) Object.defineProperty(client.mailbox!, "waiting", { get: () => undefined });
+    const weight = 50_000;
+    prepaid.found(weight);
+    send(10);
+    await settled();
+    expect(account.bound >= 40 * (weight + 9 * idSlipWeightOf(sessionPath("c")))).toBe(!isKnown);
+  }
 });
 
 test("a slip whose message is gone names none, and weighs what is paid for it, whatever the message weighed", async () => {
