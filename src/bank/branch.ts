@@ -6,6 +6,8 @@
  */
 
 import { isRetainedLevel, messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
+import { placeWeightOf } from "../coordinator/weight.ts";
+import { weightPriceOf } from "./price.ts";
 import { type Holder, Shares } from "./shares.ts";
 
 /** Credits set aside for one publish, until it is settled: for each copy of it that may have to be stored. */
@@ -32,6 +34,11 @@ export class Reservation {
     this.#left -= paid;
     this.#branch.shares.add(this.#holder, -paid);
     return credits - paid;
+  }
+
+  /** Milli-credits that are left of it. */
+  get left(): number {
+    return this.#left;
   }
 
   /** Sets a part of it, which it must have, aside for itself: what is taken of one is not taken of the other. */
@@ -89,6 +96,8 @@ export class Branch {
    * by the root of the part of the tree in which it stands.
    */
   readonly #byTopic = new Map<string, number>();
+  /** The credits of levels that wait to be swept, by their paths. */
+  readonly #unswept = new Map<string, Reservation>();
 
   /** Milli-credits that are bound by what is stored, or set aside for it. */
   get bound(): number {
@@ -166,6 +175,35 @@ export class Branch {
     return credits;
   }
 
+  /**
+   * A thing is gone, and the level above it stands until it is swept: whoever has paid for the one goes on paying for
+   * the other, for else the store could be filled with levels by storing and removing. Where another branch has paid,
+   * this one pays what it can.
+   */
+  freedBelow(path: string, level: string): void {
+    const kept = this.#kept.get(path);
+    this.freed(path);
+    if (this.#unswept.has(level)) return;
+    const credits = Math.min(levelPriceOf(level), kept?.credits ?? Math.max(0, this.free));
+    this.#bound += credits;
+    this.#unswept.set(level, new Reservation(this, kept?.holder ?? this.shares.brokers, credits));
+  }
+
+  /** A level was looked at. `above`: it is gone, and that one is looked at next. */
+  swept(level: string, above?: string): void {
+    const reservation = this.#unswept.get(level);
+    if (reservation === undefined) return;
+    this.#unswept.delete(level);
+    if (above !== undefined && !this.#unswept.has(above))
+      this.#unswept.set(above, reservation.apart(Math.min(levelPriceOf(above), reservation.left)));
+    reservation.close();
+  }
+
+  /** Milli-credits that are bound by levels that wait to be swept. */
+  get unswept(): number {
+    return [...this.#unswept.values()].reduce((sum, { left }) => sum + left, 0);
+  }
+
   /** The topics whose messages bind the most, by their paths; and the roots of what else does. */
   holders(count: number): { readonly path: string; readonly credits: number }[] {
     const top: { path: string; credits: number }[] = [];
@@ -207,6 +245,11 @@ export class Branch {
     }
     return paths;
   }
+}
+
+/** The price of a level and all levels above it, in milli-credits. */
+function levelPriceOf(path: string): number {
+  return weightPriceOf(placeWeightOf(path));
 }
 
 /** True for the path of a stored or retained message. */

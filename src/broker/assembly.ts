@@ -148,7 +148,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   };
   const runtime = runtimeOf(doors);
   const context = contextOf(runtime, { epoch: identity.epoch, access: doors.access }, later);
-  const levelSweep = new LevelSweep(runtime, context.journal);
+  const levelSweep = new LevelSweep(runtime, { journal: context.journal, account: context.bankAccount.account });
   const storeBackPressure = new StoreBackPressure(context, later.resume);
   const peers = peersOf(context, doors, later);
   const drops = new MailDrops(context);
@@ -275,10 +275,7 @@ function deliveryOf(runtime: Runtime, epoch: number, bankDoors: BankDoors, later
     parked: () => bankAccount.closed(),
     obstructed: ({ code, path }) => strangers.note(path, `is in the way of a commit: ${code}`),
     relieved: () => later.storeBackPressure().relieved(),
-    removed: (path) => {
-      bankAccount.account.freed(path);
-      later.levelSweep().removed(path);
-    },
+    removed: (path) => later.levelSweep().removed(path),
   });
   const accounts = new Accounts(coordinator, (path) => strangers.note(path, "is no account of the bank"));
   const bankAccount = new BankAccount(runtime, { journal, accounts, ...bankDoors });

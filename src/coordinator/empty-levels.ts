@@ -19,6 +19,11 @@ export class EmptyLevels {
     return this.#young.size + this.#due.size === 0;
   }
 
+  /** True if a level waits for a look. */
+  isNoted(path: string): boolean {
+    return this.#young.has(path) || this.#due.has(path);
+  }
+
   /** A level has lost a child. */
   note(path: string): void {
     this.#young.add(path);

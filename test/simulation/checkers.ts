@@ -176,15 +176,17 @@ export function refusals(world: World): string[] {
   return wrong;
 }
 
-/** Levels that may be about to be swept, and what stands for the packet ids of publishes at QoS 2; in bytes. */
+/** Bytes for the packet ids of publishes at QoS 2, and for levels whose sweeper has died. */
 const unpaidWeightMax = 64 * 1024;
 
 /** The weight of what stands in the tree for clients is no more than what branches have bound for it. */
 export async function tooHeavy(world: World): Promise<string[]> {
   const snapshot = await snapshotOf(world);
   if (snapshot === undefined) return [];
-  const bound = [...boundBy(snapshot).values()].reduce((sum, credits) => sum + credits, 0);
-  const paid = weightPaidBy(bound);
+  const bound = [...boundBy(snapshot).values()];
+  // What is gone may have left levels, which no record in the tree says to be paid for.
+  const unswept = [...world.nodes.values()].map(({ broker }) => broker?.context.bankAccount.account.unswept ?? 0);
+  const paid = weightPaidBy([...bound, ...unswept].reduce((sum, credits) => sum + credits, 0));
   return snapshot.weight <= paid + unpaidWeightMax ? [] : [`${snapshot.weight} bytes are stored, and ${paid} paid for`];
 }
 

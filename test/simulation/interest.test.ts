@@ -3,11 +3,13 @@
  * they live, and are removed when they are gone.
  */
 import { expect, test } from "bun:test";
+import { weightPaidBy } from "../../src/bank/price.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { leftoversAfterMs, publisherLookMs } from "../../src/base/limits.ts";
 import { isPeer } from "../../src/broker/peers/peer.ts";
 import { brokerPath, interestPath, publisherPath } from "../../src/coordinator/paths.ts";
 import { decodeStamp, type Stamp } from "../../src/mail/stamp.ts";
+import { lostCredits, tooHeavy } from "./checkers.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";
 
@@ -55,6 +57,27 @@ test("a keeper session owns its broker's node and nothing else, whatever clients
   expect(stampAt(world, interestPath("f/7", "a"))).toBe(epochOf(world, "a"));
   expect(stampAt(world, publisherPath("t/7", "a"))).toBe(epochOf(world, "a"));
   expect(ephemeralsOf(world).sort()).toEqual([brokerPath("a"), brokerPath("b")]);
+});
+
+test("levels that a client leaves behind are paid for until they are swept, however fast it makes them", async () => {
+  const world = await worldOf(5, ["a", "b"]);
+  const properties = { sessionExpiryInterval: 1000 };
+  const device = await Device.connect(world, "a", { clientId: "x", properties });
+  const { account } = world.node("a").broker!.context.bankAccount;
+  let unsweptMax = 0;
+  for (let round = 0; round < 12; round++) {
+    const topics = Array.from({ length: 40 }, (_, n) => `${round}/${n}${"/d".repeat(20)}`);
+    device.send({ cmd: "subscribe", messageId: 1, subscriptions: topics.map((topic) => ({ topic, qos: 0 })) });
+    expect(new Set((await device.take("suback")).granted)).toEqual(new Set([0]));
+    device.send({ cmd: "unsubscribe", messageId: 2, unsubscriptions: topics });
+    await device.take("unsuback");
+    expect(await tooHeavy(world)).toEqual([]);
+    unsweptMax = Math.max(unsweptMax, account.unswept);
+  }
+  // So much would be there that nobody pays for.
+  expect(weightPaidBy(unsweptMax)).toBeGreaterThan(512 * 1024);
+  expect(await world.pass(10_000, () => account.unswept === 0)).toBe(true);
+  expect(await lostCredits(world)).toEqual([]);
 });
 
 test("nobody routes to a dead broker any more, long before what it has left is removed", async () => {

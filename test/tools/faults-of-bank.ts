@@ -155,6 +155,6 @@ export const faults: readonly Fault[] = [
     file: "src/bank/branch.ts",
     find: "const most = Math.min(count, this.#kept.size);",
     replace: "const most = count;",
-    tests: "test/unit/bank.test.ts",
+    tests: "test/unit/branch.test.ts",
   },
 ];

@@ -143,15 +143,15 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: ZooKeeper is left to remove emptied levels",
     file: "src/broker/core/level-sweep.ts",
-    find: "!(isRetainedLevel(path) || isContainerLevel(path))",
-    replace: "!isRetainedLevel(path)",
+    find: "(isRetainedLevel(path) || isContainerLevel(path))",
+    replace: "isRetainedLevel(path)",
     tests: cluster,
   },
   {
     what: "churn: levels of retained messages stay",
     file: "src/broker/core/level-sweep.ts",
-    find: "!(isRetainedLevel(path) || isContainerLevel(path))",
-    replace: "!isContainerLevel(path)",
+    find: "(isRetainedLevel(path) || isContainerLevel(path))",
+    replace: "isContainerLevel(path)",
     tests: cluster,
   },
   {
@@ -234,15 +234,15 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a level stays for a minute since ZooKeeper has removed the one below just before it was looked at",
     file: "src/broker/core/level-sweep.ts",
-    find: 'if (results[index] === "NoNode") this.removed(path);',
-    replace: "",
+    find: 'if (results[index] === "NoNode") this.#gone(path);',
+    replace: 'if (results[index] === "NoNode") this.#account.swept(path);',
     tests: "test/unit/rooms/core.test.ts",
   },
   {
     what: "churn: a level stays for a minute since ZooKeeper has removed the one below while that was being removed",
     file: "src/broker/core/level-sweep.ts",
-    find: '        else if (error.code === "NoNode") this.removed(error.path);\n',
-    replace: "",
+    find: 'else if (error.code === "NoNode") this.#gone(error.path);',
+    replace: 'else if (error.code === "NoNode") this.#account.swept(error.path);',
     tests: "test/unit/rooms/core.test.ts",
   },
   {

@@ -3,6 +3,48 @@ import type { Fault } from "./faults.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "prices: levels that wait to be swept are free",
+    file: "src/broker/core/level-sweep.ts",
+    find: "      this.#account.freedBelow(path, level);",
+    replace: "      this.#account.freed(path);",
+    tests: "test/simulation/interest.test.ts",
+  },
+  {
+    what: "prices: levels that wait to be swept are paid for by nobody in particular",
+    file: "src/bank/branch.ts",
+    find: "new Reservation(this, kept?.holder ?? this.shares.brokers, credits)",
+    replace: "new Reservation(this, this.shares.brokers, credits)",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
+    what: "prices: the level above one that was swept is free",
+    file: "src/bank/branch.ts",
+    find: "    if (above !== undefined && !this.#unswept.has(above))\n",
+    replace: "    if (above === undefined)\n",
+    tests: "test/unit/branch.test.ts",
+  },
+  {
+    what: "prices: levels that are in use again are paid for by whoever has left them",
+    file: "src/broker/core/level-sweep.ts",
+    find: "    if (!this.#levels.isNoted(path)) this.#account.swept(path);",
+    replace: "    this.#levels.isNoted(path);",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
+    what: "prices: a level that loses what stands there while it is read is free",
+    file: "src/broker/core/level-sweep.ts",
+    find: "    if (!this.#levels.isNoted(path)) this.#account.swept(path);",
+    replace: "    this.#account.swept(path);",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
+    what: "prices: levels that could not be read are forgotten",
+    file: "src/broker/core/level-sweep.ts",
+    find: "          for (const path of paths) this.note(path);\n",
+    replace: "",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
     what: "prices: a thing does not pay for the levels above it",
     file: "src/coordinator/weight.ts",
     find: "    weight += znodeBytes + width * length;",
@@ -261,6 +303,6 @@ export const faults: readonly Fault[] = [
     file: "src/bank/branch.ts",
     find: "nothing;\n    this.#left -= credits;\n",
     replace: "nothing;\n",
-    tests: "test/unit/bank.test.ts",
+    tests: "test/unit/branch.test.ts",
   },
 ];

@@ -166,7 +166,7 @@ export const faults: readonly Fault[] = [
     file: "src/bank/branch.ts",
     find: "    if (credits > this.free) return undefined;\n",
     replace: "",
-    tests: "test/unit/bank.test.ts",
+    tests: "test/unit/branch.test.ts",
   },
   {
     what: "what was set aside for a publish is never free again",

@@ -5,7 +5,6 @@ import { audit, type WeighedSnapshot } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
 import { Accounts, type Bound, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
-import { Branch, type Reservation } from "../../src/bank/branch.ts";
 import { drawTtl, type Keeping, priceOf, type TtlPolicy } from "../../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../../src/bank/repair.ts";
 import { VaultAnswers } from "../../src/broker/core/vault-answers.ts";
@@ -33,75 +32,6 @@ test("the time to live: by chance where the policy says so, else the longest", (
 });
 
 const boundOf = (credits: number): Bound => ({ credits, users: new Map() });
-
-const pathOf = (number: number): string => `/topics/t${number % 4}/=m${number}`;
-
-test("a branch never spends more than its grant, and counts like a naive ledger", () => {
-  // A double between 0 and 1 is nearly always next to 0: of all doubles there, half are below 1e-150.
-  const part = fc.nat(100).map((percent) => percent / 100);
-  const step = fc.oneof(
-    fc.record({ kind: fc.constant("reserve" as const), credits: fc.nat(300) }),
-    fc.record({ kind: fc.constant("keep" as const), part }),
-    fc.record({ kind: fc.constant("apart" as const), part }),
-    fc.record({ kind: fc.constant("close" as const) }),
-    fc.record({ kind: fc.constant("freed" as const), index: fc.nat(20) }),
-  );
-  fc.assert(
-    fc.property(fc.nat(2000), fc.array(step, { maxLength: 200, size: "max" }), (grant, steps) => {
-      const branch = new Branch();
-      branch.grant = grant;
-      const open: { reservation: Reservation; left: number }[] = [];
-      const kept = new Map<string, number>();
-      let number = 0;
-      for (const doing of steps) {
-        if (doing.kind === "reserve") {
-          const reserved = [...kept.values(), ...open.map(({ left }) => left)].reduce((sum, value) => sum + value, 0);
-          const reservation = branch.reserve(doing.credits);
-          expect(reservation !== undefined).toBe(reserved + doing.credits <= grant);
-          if (reservation !== undefined) open.push({ reservation, left: doing.credits });
-        } else if (doing.kind === "keep" && open.length > 0) {
-          const last = open.at(-1)!;
-          const credits = Math.floor(last.left * doing.part);
-          branch.keep(pathOf(++number), { credits, payer: "" }, last.reservation);
-          kept.set(pathOf(number), credits);
-          last.left -= credits;
-        } else if (doing.kind === "apart" && open.length > 0) {
-          const last = open.at(-1)!;
-          const left = Math.floor(last.left * doing.part);
-          last.left -= left;
-          open.push({ reservation: last.reservation.apart(left), left });
-        } else if (doing.kind === "close") {
-          open.pop()?.reservation.close();
-        } else if (doing.kind === "freed") {
-          branch.freed(pathOf(doing.index));
-          kept.delete(pathOf(doing.index));
-        }
-        const bound = [...kept.values(), ...open.map(({ left }) => left)].reduce((sum, value) => sum + value, 0);
-        expect(branch.bound).toBe(bound);
-        expect(branch.bound).toBeLessThanOrEqual(grant);
-      }
-      const byTopic = new Map<string, number>();
-      for (const [path, credits] of kept) {
-        const topic = path.slice(0, path.lastIndexOf("/"));
-        byTopic.set(topic, (byTopic.get(topic) ?? 0) + credits);
-      }
-      const largest = [...byTopic.values()].filter((credits) => credits > 0).sort((a, b) => b - a);
-      const holders = branch.holders(2);
-      expect(holders.map(({ credits }) => credits)).toEqual(largest.slice(0, 2));
-      for (const { path, credits } of holders) expect(byTopic.get(path)).toBe(credits);
-    }),
-  );
-});
-
-test("some of the messages are taken in turn, each once however many are asked for", () => {
-  const branch = new Branch();
-  branch.grant = 100;
-  for (let number = 0; number < 5; number++) branch.found(pathOf(number), { credits: 1, payer: "" });
-  const all = [0, 1, 2, 3, 4].map(pathOf);
-  expect(branch.takeSome(200)).toEqual(all);
-  expect(branch.takeSome(2)).toEqual(all.slice(0, 2));
-  expect(branch.takeSome(4)).toEqual([...all.slice(2), all[0]!]);
-});
 
 describe("accounts", () => {
   test("vault and grants are the capital, whatever several branches do at once, and whoever is closed", async () => {

@@ -1,9 +1,11 @@
 /**
  * Removes levels of the tree that have become empty, a second later, in bounded commits. The embedded store does that
  * itself. ZooKeeper would remove containers only, after a minute or more, one commit for each. Levels of retained
- * messages are no containers: a container that is given a message would vanish with the last node below it.
+ * messages are no containers: a container that is given a message would vanish with the last node below it. Until a
+ * level is gone, whoever has paid for what stood below it pays for it.
  */
 
+import type { Branch } from "../../bank/branch.ts";
 import { emptyLevelsMs, emptyLevelsSweptMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
@@ -21,30 +23,42 @@ import type { Runtime } from "./runtime.ts";
 export class LevelSweep {
   readonly #runtime: Runtime;
   readonly #journal: Journal;
+  readonly #account: Branch;
   readonly #levels = new EmptyLevels();
   readonly #timer = new Timer(() => this.#look());
   #isSweeping = false;
   /** Called when no level is left to look at; undefined: nobody waits for that. */
   #finished: (() => void) | undefined;
 
-  constructor(runtime: Runtime, journal: Journal) {
+  constructor(runtime: Runtime, { journal, account }: LevelSweepParts) {
     this.#runtime = runtime;
     this.#journal = journal;
+    this.#account = account;
   }
 
-  /** Notes that a node was removed, so that the level above it may be empty. */
+  /** Notes that a node was removed: it is no longer paid for, and the level above it may be empty. */
   removed(path: string): void {
-    this.note(parentPath(path));
+    const level = parentPath(path);
+    if (!this.#isSwept(level)) this.#account.freed(path);
+    else {
+      this.#account.freedBelow(path, level);
+      this.note(level);
+    }
   }
 
   /**
    * Notes that a level may be empty. Does nothing for nodes that are no levels, or if the store removes levels itself.
    */
   note(path: string): void {
-    const { coordinator, timers, clock } = this.#runtime;
-    if (coordinator.makesLevels === true || !(isRetainedLevel(path) || isContainerLevel(path))) return;
+    const { timers, clock } = this.#runtime;
+    if (!this.#isSwept(path)) return;
     this.#levels.note(path);
     if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + emptyLevelsMs);
+  }
+
+  /** Returns false for nodes that are no levels, or if the store removes levels itself. */
+  #isSwept(path: string): boolean {
+    return this.#runtime.coordinator.makesLevels !== true && (isRetainedLevel(path) || isContainerLevel(path));
   }
 
   /**
@@ -85,13 +99,18 @@ export class LevelSweep {
       (error, results) => {
         if (error !== undefined) {
           this.#isSweeping = false;
+          for (const path of paths) this.note(path);
           return this.#finished?.();
         }
-        // ZooKeeper has removed it just before, which looks at no level above: one after the other would stay a minute.
+        const removals = paths.flatMap((path, index) => removalOf(path, results[index]));
+        const isEmpty = new Set(removals.map(({ path }) => path));
         paths.forEach((path, index) => {
-          if (results[index] === "NoNode") this.removed(path);
+          // ZooKeeper has removed it just before, which looks at no level above: one after the other would stay a
+          // minute.
+          if (results[index] === "NoNode") this.#gone(path);
+          else if (!isEmpty.has(path)) this.#isUsed(path);
         });
-        this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
+        this.#remove(removals);
       },
     );
   }
@@ -107,24 +126,51 @@ export class LevelSweep {
     coordinator.write(
       left,
       (error) => {
-        if (error === undefined) for (const { path } of left) this.#emptied(parentPath(path));
+        if (error === undefined) for (const { path } of left) this.#emptied(path);
         this.#sweep();
       },
       (error) => {
         if (error?.code === "Closed") return undefined;
         // What was read before contact was lost says nothing of what is there now: it is read again.
         if (error === undefined) for (const { path } of left) this.note(path);
-        else if (error.code === "NoNode") this.removed(error.path);
+        else if (error.code === "NoNode") this.#gone(error.path);
+        else this.#isUsed(left[error.index]!.path);
         left = error === undefined ? [] : left.toSpliced(error.index, 1);
         return error === undefined || left.length > 0 ? left : undefined;
       },
     );
   }
 
-  /** Has a level looked at without delay whose last child, perhaps, was an empty level that has just been removed. */
+  /** An empty level was removed: has the one above it looked at without delay, whose last child it was, perhaps. */
   #emptied(path: string): void {
-    if (isRetainedLevel(path) || isContainerLevel(path)) this.#levels.hurry(path);
+    const above = this.#passUp(path);
+    if (above !== undefined) this.#levels.hurry(above);
   }
+
+  /** A level is in use again: what stands there pays for it, unless that has gone since it was read. */
+  #isUsed(path: string): void {
+    if (!this.#levels.isNoted(path)) this.#account.swept(path);
+  }
+
+  /** Another one has removed a level: has the one above it looked at. */
+  #gone(path: string): void {
+    const above = this.#passUp(path);
+    if (above !== undefined) this.note(above);
+  }
+
+  /** Has the level above one that is gone paid for, and returns it; undefined: that is none of those that are swept. */
+  #passUp(path: string): string | undefined {
+    const parent = parentPath(path);
+    const above = this.#isSwept(parent) ? parent : undefined;
+    this.#account.swept(path, above);
+    return above;
+  }
+}
+
+export interface LevelSweepParts {
+  readonly journal: Journal;
+  /** The branch whose users pay for levels until they are gone. */
+  readonly account: Branch;
 }
 
 /**

@@ -159,9 +159,14 @@ describe("the account at the bank", () => {
 });
 
 describe("empty levels", () => {
+  const partsOf = ({ journal, bankAccount }: ReturnType<typeof room>["context"]) => ({
+    journal,
+    account: bankAccount.account,
+  });
+
   function sweep() {
     const scene = room();
-    return { ...scene, sweep: new LevelSweep(scene.context, scene.context.journal) };
+    return { ...scene, sweep: new LevelSweep(scene.context, partsOf(scene.context)) };
   }
 
   test("go a second after the last node below them, the levels above them too", () => {
@@ -199,6 +204,83 @@ describe("empty levels", () => {
     store.read = (_, answered) => answered(new CoordinatorError("Closed", "", 0), []);
     levels.finish(() => count++);
     expect([names(), count]).toEqual([["/topics/z"], 3]);
+  });
+
+  test("are paid for until they are gone, by the user who has paid for what stood there", () => {
+    const { store, context, sweep: levels, pass } = sweep();
+    const { account } = context.bankAccount;
+    const path = "/subscribers/a/b/~client";
+    store.put(path);
+    account.found(path, { credits: 200_000, payer: "alice" });
+    store.remove(path);
+    levels.removed(path);
+    // Two levels, of 448 bytes and what their paths and names are long.
+    const two = 40 * (2 * 448 + "/subscribers/a".length + "/subscribers/a/b".length + "/a/b".length);
+    expect([account.bound, account.unswept, account.pays(path)]).toEqual([two, two, false]);
+    expect(account.shares.of("alice").held).toBe(two);
+    // Another one there finds the level paid for.
+    const other = "/subscribers/a/b/~other";
+    account.found(other, { credits: 200_000, payer: "bob" });
+    levels.removed(other);
+    expect([account.bound, account.shares.of("bob").held]).toEqual([two, 0]);
+    store.answers = false;
+    pass(2 * emptyLevelsMs);
+    // Read as empty, and the lower one removed.
+    for (let step = 0; step < 3; step++) store.answer(1);
+    expect(account.bound).toBe(40 * (448 + "/subscribers/a".length + "/a".length));
+    store.answers = true;
+    store.answer();
+    pass(emptyLevelsMs);
+    expect([account.bound, account.unswept, account.shares.of("alice").held]).toEqual([0, 0, 0]);
+    expect([...store.tree.nodes.keys()].filter((path) => path.startsWith("/subscribers"))).toEqual(["/subscribers"]);
+  });
+
+  test("that are in use again are not paid for, but when what uses them has gone before the answer", () => {
+    const { store, context, sweep: levels, pass } = sweep();
+    const { account } = context.bankAccount;
+    const path = "/subscribers/a/@here";
+    const empty = (): void => {
+      account.found(path, { credits: 100_000, payer: null });
+      levels.removed(path);
+    };
+    store.put("/subscribers/a/@there");
+    empty();
+    const bound = account.bound;
+    expect(bound).toBeGreaterThan(0);
+    store.answers = false;
+    pass(2 * emptyLevelsMs);
+    empty();
+    store.answers = true;
+    store.answer();
+    expect(account.bound).toBe(bound);
+    pass(3 * emptyLevelsMs);
+    expect([account.bound, account.unswept]).toEqual([0, 0]);
+  });
+
+  test("of what another branch has paid for are paid for by who removes it, as far as credits are free", () => {
+    const { context, sweep: levels, pass } = sweep();
+    const { account } = context.bankAccount;
+    account.grant = 30_000;
+    levels.removed("/topics/a/=1");
+    const one = 40 * (448 + "/topics/a".length + "/a".length);
+    expect([account.bound, account.shares.brokers.held]).toEqual([one, one]);
+    levels.removed("/topics/b/=1");
+    expect(account.free).toBe(0);
+    pass(5 * emptyLevelsMs);
+    expect([account.bound, account.shares.brokers.held]).toEqual([0, 0]);
+  });
+
+  test("are looked at again when they could not be read", () => {
+    const { store, sweep: levels, pass } = sweep();
+    store.put("/retained/a");
+    const { read } = store;
+    store.read = (_, answered) => answered(new CoordinatorError("NoAuth", "", 0), []);
+    levels.note("/retained/a");
+    pass(3 * emptyLevelsMs);
+    expect(store.tree.nodes.has("/retained/a")).toBe(true);
+    store.read = read;
+    pass(3 * emptyLevelsMs);
+    expect(store.tree.nodes.has("/retained/a")).toBe(false);
   });
 
   test("stay where something has been put meanwhile", () => {
@@ -276,7 +358,7 @@ describe("empty levels", () => {
     const { context, store, pass } = room();
     store.put("/topics/a");
     const alone = Object.assign(Object.create(store), { makesLevels: true });
-    const levels = new LevelSweep({ ...context, coordinator: alone }, context.journal);
+    const levels = new LevelSweep({ ...context, coordinator: alone }, partsOf(context));
     levels.note("/topics/a");
     pass(5 * emptyLevelsMs);
     expect(store.tree.nodes.has("/topics/a")).toBe(true);

@@ -24,7 +24,10 @@ describe("retained messages", () => {
     const made = room(options);
     made.store.put("/retained");
     const { context } = made;
-    const store = new RetainedStore(context, new LevelSweep(context, context.journal));
+    const store = new RetainedStore(
+      context,
+      new LevelSweep(context, { journal: context.journal, account: context.bankAccount.account }),
+    );
     await store.start();
     const retain = (topic: string, payload: string): Promise<void> => {
       const publish = message(payload, { topic, retain: true });
