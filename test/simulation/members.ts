@@ -22,6 +22,8 @@ export class GroupMember {
   readonly kind: MemberKind;
   /** Payloads, each as often as it was received. */
   readonly received: string[] = [];
+  /** When its connections were lost, or ended; in ms of the world's time. */
+  readonly endedAt: number[] = [];
   isRestless = true;
   readonly #world: World;
   readonly #filter: string;
@@ -60,6 +62,7 @@ export class GroupMember {
     this.#world.after(random.next() * 150, () => {
       if (random.next() < 0.3) device.send({ cmd: "disconnect", reasonCode: 0, ...this.#goodbye() });
       device.abort();
+      this.endedAt.push(this.#world.now());
       const forMs = random.next() < 0.5 ? random.next() * 300 : random.next() * 5000;
       this.#world.after(forMs, () => {
         this.#isAway = this.#isStuck = false;
@@ -83,6 +86,7 @@ export class GroupMember {
     this.#device = device;
     if (device === undefined) return;
     this.#isSubscribed = false;
+    device.onClose = () => this.endedAt.push(this.#world.now());
     device.onPacket = (packet) => this.#hear(device, packet);
     this.#world.after(patienceMs, () => {
       if (!this.#isSubscribed && this.#device === device) device.abort();
