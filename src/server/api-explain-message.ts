@@ -78,8 +78,16 @@ function* receivers({ context }: Broker, topic: string): Generator<Finding> {
     };
   for (const group of route.groups) {
     const last = group.last === undefined ? "" : `; the last one went to ${nameOf(group.last)}`;
-    const text = `one of ${group.members.size} members of ${group.text} gets each message${last}`;
+    const away = [...group.members.keys()].filter(isAway).length;
+    const gone = away === 0 ? "" : `, ${away} of them ${away === 1 ? "is" : "are"} away, and kept here`;
+    const text = `one of ${group.members.size} members of ${group.text} gets each message${gone}${last}`;
     yield { cause: "shared", weight: "fact", text };
+    if (away === group.members.size)
+      yield {
+        cause: "away",
+        weight: "certain",
+        text: `no member of ${group.text} is connected: messages of QoS 1 and 2 wait in the mailbox of one of them`,
+      };
   }
   for (const target of route.targets.slice(0, toldMax)) yield hereFinding(target);
   for (const { subscriber } of route.elsewhere.slice(0, toldMax)) {
@@ -145,6 +153,11 @@ export function* lastTaken({ context }: Broker, topic: string, clientId: string)
       text: `the last message that was published at this broker for ${text} was given to another member: ${name}`,
     };
   }
+}
+
+/** Returns true for a member whose session is here, and which is not connected. */
+function isAway(member: LocalSession | Remote): boolean {
+  return !isPeer(member) && !isRemoteSession(member) && member.connection === undefined;
 }
 
 function nameOf(member: LocalSession | Remote): string {

@@ -60,4 +60,12 @@ export const faults: readonly Fault[] = [
     replace: "asked.query.here !== false",
     tests: "test/cluster/api.test.ts",
   },
+  {
+    what: "explain: a group whose members are all away counts as connected",
+    file: "src/server/api-explain-message.ts",
+    find: "!isRemoteSession(member) && member.connection === undefined",
+    replace: "!isRemoteSession(member) && member.connection !== undefined",
+    tests: "test/cluster/troubles-store.test.ts",
+    needsBuild: true,
+  },
 ];
