@@ -162,7 +162,10 @@ test("a denial that covers a subscription matches all that the subscription matc
 test("what a client may receive it may subscribe to", () => {
   fc.assert(
     fc.property(
-      fc.array(fc.tuple(filters, fc.constantFrom("read", "write", "readwrite", "deny"))),
+      fc.array(fc.tuple(filters, fc.constantFrom("read", "write", "readwrite", "deny")), {
+        maxLength: 20,
+        size: "max",
+      }),
       filters,
       topics,
       (rules, wanted, topic) => {
@@ -180,7 +183,10 @@ test("what a client may receive it may subscribe to", () => {
 });
 
 test("the rule that is named decides: it says what is asked on the way of a message", () => {
-  const lines = fc.array(fc.tuple(fc.constantFrom("topic", "pattern"), filters, fc.constantFrom(...hows)));
+  const lines = fc.array(fc.tuple(fc.constantFrom("topic", "pattern"), filters, fc.constantFrom(...hows)), {
+    maxLength: 20,
+    size: "max",
+  });
   fc.assert(
     fc.property(lines, filters, topics, (rules, wanted, topic) => {
       const said = rules.map(([kind, levels, how]) => `${kind} ${how} ${levels.join("/")}`);

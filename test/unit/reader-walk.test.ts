@@ -44,7 +44,7 @@ async function noted(store: Store, root: string): Promise<Map<string, ReadResult
 
 test("it finds the same as look-ups do, each node once, and before those below it", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(place, { maxLength: 25 }), async (paths) => {
+    fc.asyncProperty(fc.array(place, { maxLength: 25, size: "max" }), async (paths) => {
       await withStore(paths, async (folder) => {
         const { read, walk: byKeys } = openReader(folder);
         for (const root of roots) {

@@ -228,8 +228,8 @@ test("put and remove do not care what is there; what is overtaken is left out of
 test("the writer loses nothing and keeps the order, however little the kernel takes", () => {
   fc.assert(
     fc.property(
-      fc.array(fc.integer({ min: 1, max: 6000 }), { maxLength: 30 }),
-      fc.array(fc.integer({ min: 0, max: 5000 }), { minLength: 1 }),
+      fc.array(fc.integer({ min: 1, max: 6000 }), { maxLength: 30, size: "max" }),
+      fc.array(fc.integer({ min: 0, max: 5000 }), { minLength: 1, maxLength: 30, size: "max" }),
       (sizes, takes) => {
         const written: number[] = [];
         let turn = 0;

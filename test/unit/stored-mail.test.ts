@@ -85,7 +85,7 @@ const pathsOf = (messages: readonly { path: string }[]): string[] => messages.ma
 
 test("what is found is what a snapshot has, by filter, by client, and behind any place", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(mail, { maxLength: 30 }), fc.nat(), async (all, at) => {
+    fc.asyncProperty(fc.array(mail, { maxLength: 30, size: "max" }), fc.nat(), async (all, at) => {
       const store = storeOf(all);
       const taken = (await takeSnapshot(store, 0))!;
       expect(pathsOf(await allOf(store, { levels: undefined }))).toEqual(pathsOf(taken.messages));
@@ -111,35 +111,39 @@ test("what is found is what a snapshot has, by filter, by client, and behind any
 
 test("a statement of any kind, with few holders in memory, is what a snapshot adds up to", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(mail, { maxLength: 30 }), fc.integer({ min: 3, max: 6 }), async (all, holdersMax) => {
-      const store = storeOf(all);
-      const taken = (await takeSnapshot(store, 0))!;
-      const statement = async (by: HolderKind): Promise<Record<string, number>> => {
-        const sums: Record<string, number> = {};
-        for await (const some of holdingsIn({ store, reader: quietReader }, { by, now: 0, holdersMax })) {
-          expect(some.size).toBeLessThanOrEqual(holdersMax);
-          for (const [holder, { credits }] of some) {
-            expect(sums[holder ?? "null"]).toBeUndefined();
-            sums[holder ?? "null"] = credits;
+    fc.asyncProperty(
+      fc.array(mail, { maxLength: 30, size: "max" }),
+      fc.integer({ min: 3, max: 6 }),
+      async (all, holdersMax) => {
+        const store = storeOf(all);
+        const taken = (await takeSnapshot(store, 0))!;
+        const statement = async (by: HolderKind): Promise<Record<string, number>> => {
+          const sums: Record<string, number> = {};
+          for await (const some of holdingsIn({ store, reader: quietReader }, { by, now: 0, holdersMax })) {
+            expect(some.size).toBeLessThanOrEqual(holdersMax);
+            for (const [holder, { credits }] of some) {
+              expect(sums[holder ?? "null"]).toBeUndefined();
+              sums[holder ?? "null"] = credits;
+            }
           }
-        }
-        return sums;
-      };
-      const sum = (pairs: readonly (readonly [string, number])[]): Record<string, number> => {
-        const sums: Record<string, number> = {};
-        for (const [holder, credits] of pairs) sums[holder] = (sums[holder] ?? 0) + credits;
-        return sums;
-      };
-      const prices = new Map(taken.messages.map(({ path, credits }) => [path, credits]));
-      expect(await statement("topic")).toEqual(sum(taken.messages.map((one) => [topicOf(one), one.credits])));
-      expect(await statement("branch")).toEqual(sum(taken.messages.map((one) => [one.branch, one.credits])));
-      expect(await statement("user")).toEqual(
-        sum([...heldBy(taken)].map(([user, one]) => [user ?? "null", one.credits])),
-      );
-      expect(await statement("client")).toEqual(
-        sum(taken.slips.map(({ path, messagePath }) => [clientOf(path), prices.get(messagePath)!])),
-      );
-    }),
+          return sums;
+        };
+        const sum = (pairs: readonly (readonly [string, number])[]): Record<string, number> => {
+          const sums: Record<string, number> = {};
+          for (const [holder, credits] of pairs) sums[holder] = (sums[holder] ?? 0) + credits;
+          return sums;
+        };
+        const prices = new Map(taken.messages.map(({ path, credits }) => [path, credits]));
+        expect(await statement("topic")).toEqual(sum(taken.messages.map((one) => [topicOf(one), one.credits])));
+        expect(await statement("branch")).toEqual(sum(taken.messages.map((one) => [one.branch, one.credits])));
+        expect(await statement("user")).toEqual(
+          sum([...heldBy(taken)].map(([user, one]) => [user ?? "null", one.credits])),
+        );
+        expect(await statement("client")).toEqual(
+          sum(taken.slips.map(({ path, messagePath }) => [clientOf(path), prices.get(messagePath)!])),
+        );
+      },
+    ),
     { numRuns: 60 },
   );
 });
