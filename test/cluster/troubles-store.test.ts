@@ -1,16 +1,18 @@
 /**
- * Troubles of a cluster of two, planted: ZooKeeper is down, and members of a shared group go. An operator who looks is
+ * Troubles of a cluster of two, planted: ZooKeeper is down, members of a shared group go, links' certificates end. An operator who looks is
  * told in words what is wrong, and when it is over.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { freePort } from "../bench/brokers.ts";
 import { ApiClient } from "../support/api.ts";
 import { eventually } from "../support/broker.ts";
+import { makeAuthority } from "../support/certificates.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { runExecutable } from "../support/process.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { type Ensemble, startEnsemble } from "../support/zookeeper.ts";
 
+const authority = makeAuthority();
 let ensemble: Ensemble;
 let cluster: Cluster;
 let api: ApiClient;
@@ -19,13 +21,16 @@ beforeAll(async () => {
   ensemble = await startEnsemble(1);
   await ensemble.ready();
   httpPort = await freePort();
-  cluster = await startCluster(["a"], { zk: `${ensemble.connect}/troubles`, httpPort, httpHost: "127.0.0.1" });
+  const { cert, key } = authority.issue("link", { days: 3 });
+  const tls = { linkTls: true, linkTlsCa: authority.ca, linkTlsCert: cert, linkTlsKey: key, advertise: "localhost" };
+  cluster = await startCluster(["a"], { zk: `${ensemble.connect}/troubles`, httpPort, httpHost: "127.0.0.1", ...tls });
   await cluster.add("b", { httpPort: 0 });
   api = await ApiClient.open(httpPort);
 }, 240_000);
 afterAll(async () => {
   await cluster?.stop();
   await ensemble?.stop();
+  authority.remove();
 });
 
 // biome-ignore lint/suspicious/noExplicitAny: rows of the API, whose schema has been checked.
@@ -52,6 +57,12 @@ async function publish(index: number, topic: string): Promise<void> {
   await publisher.take("puback");
   publisher.disconnect();
 }
+
+test("a certificate for links that ends soon", async () => {
+  expect(await shownTroubles()).toMatch(
+    /^a +certificate +the certificate that other brokers are shown ends in 2 days/m,
+  );
+});
 
 test("members of a group that have gone", async () => {
   const here = await RawClient.connect(cluster.port(0), { protocolVersion: 5, clientId: "here" });
