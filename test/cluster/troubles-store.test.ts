@@ -1,6 +1,6 @@
 /**
- * Troubles of a cluster of two, planted: ZooKeeper is down, members of a shared group go, links' certificates end. An operator who looks is
- * told in words what is wrong, and when it is over.
+ * Troubles of a cluster of two, planted: ZooKeeper is down, members of a shared group go, links' certificates end. An
+ * operator who looks is told in words what is wrong, and when it is over.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { freePort } from "../bench/brokers.ts";
