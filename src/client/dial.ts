@@ -1,7 +1,8 @@
 /** Connections for programs on Bun: over TCP, TLS, a Unix socket, and WebSocket over each of them. */
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { dialHost } from "../net/dial-host.ts";
 import type { SocksProxy } from "../net/socks.ts";
-import { dialTcp, dialUnix } from "../net/tcp.ts";
+import { dialUnix } from "../net/tcp.ts";
 import type { TlsOptions, TransportEvents } from "../net/transport.ts";
 import { upgradeToWebSocket, type WebSocketRequest } from "../net/websocket-upgrade.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
@@ -71,7 +72,7 @@ function dialPlace<Owner>(
   events: TransportEvents<Owner>,
   tls: TlsOptions | undefined,
 ): Promise<Owner> {
-  return socket === undefined ? dialTcp(host, port, events, { tls, localAddress, proxy }) : dialUnix(socket, events);
+  return socket === undefined ? dialHost(host, port, events, { tls, localAddress, proxy }) : dialUnix(socket, events);
 }
 
 /** Rejects with `OperatingError` (ECONNECT). */
@@ -108,7 +109,7 @@ function connectionOf(options: ConnectionOptions<MqttConnection>): MqttConnectio
 
 /** True if somebody takes a connection there within `ms`; it is closed again at once. */
 export function dialable(host: string, port: number, ms: number): Promise<boolean> {
-  const opened = dialTcp<void>(host, port, {
+  const opened = dialHost<void>(host, port, {
     opened: (transport) => transport.abort(),
     received() {},
     drained() {},

@@ -1,7 +1,6 @@
 /** The package `mqttzoo` on Bun. */
-import { lookup } from "node:dns/promises";
-import { dialFirst, inTurn } from "../net/happy-eyeballs.ts";
-import { dialTcp, dialUnix } from "../net/tcp.ts";
+import { dialHost } from "../net/dial-host.ts";
+import { dialUnix } from "../net/tcp.ts";
 import { type Client, connectOn } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
 import type { DialSocket, Runtime } from "./runtime.ts";
@@ -11,15 +10,8 @@ import { overSockets } from "./web-socket.ts";
 
 export * from "./public.ts";
 
-const dialSocket: DialSocket = async ({ host, port, socket }, events, tls) => {
-  if (socket !== undefined) return dialUnix(socket, events);
-  // One that cannot be resolved is told as it is dialled.
-  const found = await lookup(host, { all: true }).catch(() => []);
-  if (found.length < 2) return dialTcp(host, port, events, { tls });
-  const given = tls && { serverName: host, ...tls };
-  const addresses = inTurn(found.map(({ address }) => address));
-  return dialFirst(addresses, events, (address, raced) => dialTcp(address, port, raced, { tls: given }));
-};
+const dialSocket: DialSocket = ({ host, port, socket }, events, tls) =>
+  socket === undefined ? dialHost(host, port, events, { tls }) : dialUnix(socket, events);
 
 const bun: Runtime = { dialSocket, dialWebSocket: overSockets(dialSocket), nextTurn: setImmediate };
 

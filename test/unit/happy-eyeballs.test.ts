@@ -1,5 +1,6 @@
 /** Happy eyeballs: which of a host's addresses is taken, and what becomes of the others. */
 import { expect, test } from "bun:test";
+import { dialHost } from "../../src/net/dial-host.ts";
 import { type DialAddress, dialFirst, inTurn } from "../../src/net/happy-eyeballs.ts";
 import type { Transport } from "../../src/net/transport.ts";
 
@@ -71,4 +72,45 @@ test("IPv6 and IPv4 take turns, beginning as the resolver does", () => {
     "3.3.3.3",
   ]);
   expect(inTurn(["1.1.1.1", "::1"])).toEqual(["1.1.1.1", "::1"]);
+});
+
+test("a host is dialled at each of its addresses; what goes wrong at all of them names the host", async () => {
+  const greeted = Promise.withResolvers<string>();
+  const listener = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: { open: (socket) => void socket.write("hello"), data() {} },
+  });
+  const { port } = listener;
+  const events = {
+    opened: (transport: Transport) => transport,
+    received: (transport: Transport, bytes: Uint8Array) => {
+      transport.abort();
+      greeted.resolve(new TextDecoder().decode(bytes));
+    },
+    drained() {},
+    closed() {},
+  };
+  const asked: [string, number][] = [];
+  const at = (...addresses: string[]) => ({
+    addressesOf: async (host: string, family: number) => {
+      asked.push([host, family]);
+      return addresses;
+    },
+  });
+  // Nobody listens at the first: all of 127.0.0.0/8 is this machine.
+  await dialHost("two.example", port, events, at("127.0.0.2", "127.0.0.1"));
+  expect(await greeted.promise).toBe("hello");
+  await expect(dialHost("none.example", port, events, at("127.0.0.2", "127.0.0.3"))).rejects.toThrow(
+    `cannot connect to none.example:${port}: ECONNREFUSED`,
+  );
+  await dialHost("127.0.0.1", port, events, at("127.0.0.2", "127.0.0.3"));
+  const local = { ...at("127.0.0.2", "127.0.0.1"), localAddress: "127.0.0.1" };
+  await dialHost("four.example", port, events, local);
+  expect(asked).toEqual([
+    ["two.example", 0],
+    ["none.example", 0],
+    ["four.example", 4],
+  ]);
+  listener.stop(true);
 });
