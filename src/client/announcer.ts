@@ -115,8 +115,8 @@ class Statuses implements AsyncIterableIterator<Status, undefined> {
   constructor(signal: AbortSignal | undefined, onEnd: () => void) {
     this.#signal = signal;
     this.#onEnd = onEnd;
-    signal?.addEventListener("abort", this.#abort);
     if (signal?.aborted === true) this.#isEnded = true;
+    else signal?.addEventListener("abort", this.#abort);
   }
 
   readonly #abort = (): void => this.#end();

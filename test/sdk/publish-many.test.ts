@@ -141,6 +141,7 @@ test("a signal ends the waiting, and what has not left does not leave", async ()
   const publishing = client.publishMany(batch(3), { signal: ending.signal });
   ending.abort(new Error("enough"));
   await expect(publishing).rejects.toThrow("enough");
+  await expect(client.publishMany(batch(3), { signal: ending.signal })).rejects.toThrow("enough");
   broker.start();
   await client.connected();
   await client.publish("last", "", { qos: 1 });

@@ -11,6 +11,13 @@ const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "client: who waits listens to a signal after it has its answer",
+    file: "src/client/deadlines.ts",
+    find: 'signal?.removeEventListener("abort", abort);\n      settle();',
+    replace: "settle();",
+    tests: "test/sdk/aborts.test.ts",
+  },
+  {
     what: "client in a page: what is settled stays in the store",
     file: "src/client/indexed-db-store.ts",
     find: "for (const table of [messages, sent, released]) table.delete(change.key);",
