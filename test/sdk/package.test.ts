@@ -9,6 +9,7 @@ import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { builtPackage } from "../support/package.ts";
+import { referenceOf } from "../tools/reference.ts";
 
 const root = join(import.meta.dir, "../..");
 const archive = join(root, `dist/mqttzoo-${manifest.version}.tgz`);
@@ -69,6 +70,16 @@ test("the pages have their examples", () => {
     const text = readFileSync(join(root, "src/client", page), "utf8");
     expect([page, text.match(/```ts\n/g)!.length]).toEqual([page, examplesOf(page).length]);
   }
+});
+
+test("the reference says what the types and their docstrings say", () => {
+  const written = readFileSync(join(root, "src/client/reference.md"), "utf8");
+  // If it does not: `bun run reference`.
+  expect(written).toBe(referenceOf(builtPackage()));
+  for (const name of ["connect", "Client", "Subscription", "ClientOptions", "PublishManyFailed", "Store", "TlsOptions"])
+    expect(written).toContain(`\n### ${name}\n`);
+  for (const member of ["publishMany(messages", "sessionExpiryMs?: number", "next(): Promise"])
+    expect(written).toContain(member);
 });
 
 /** Node 20, which the tests run, has no SQLite. */

@@ -156,7 +156,7 @@ await bundleForRequire();
 describeTypes();
 describeTypesForRequire();
 describePackage();
-for (const page of ["README.md", "synchronous.md", "asynchronous.md", "react.md"])
+for (const page of ["README.md", "synchronous.md", "asynchronous.md", "react.md", "reference.md"])
   copyFileSync(join(root, "src/client", page), join(folder, page));
 copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
 run(["pm", "pack", "--destination", join(root, "dist")], folder);
