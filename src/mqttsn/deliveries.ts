@@ -3,6 +3,7 @@
  * first, what is not answered is sent again, and an address that has not proved itself must do so before it is sent
  * much. While the client sleeps nothing is sent.
  */
+import { messageMemoryBytes } from "../base/memory-limits.ts";
 import { Ring } from "../base/ring.ts";
 import { snQueuedMax, snRetriesMax } from "../base/sn-limits.ts";
 import { PacketType } from "../mqtt/constants.ts";
@@ -70,6 +71,7 @@ export class Deliveries {
   readonly #queue = new Ring<Delivery | Release>();
   #current: Current | undefined;
   #queuedQoS0 = 0;
+  #queuedBytes = 0;
   #isHeld = false;
   /** Messages that the client takes before it sleeps again. */
   #left = Infinity;
@@ -91,12 +93,22 @@ export class Deliveries {
     return this.#left === 0 && this.#queue.length > 0;
   }
 
+  /** The memory of what waits, in bytes, about. */
+  get memoryBytes(): number {
+    return this.#queuedBytes;
+  }
+
   nextDeadline(): number {
     return this.#isHeld ? Infinity : (this.#current?.dueAt ?? Infinity);
   }
 
-  /** Takes a message from the broker. */
+  /** Takes a message from the broker. One that fits into no datagram does not wait until the client is awake. */
   add(delivery: Delivery, now: number): void {
+    const size = this.#sizeBeyondLimit(delivery);
+    if (size !== undefined) {
+      this.#recipient.tooLarge(delivery.topic, size);
+      return this.#refuse(delivery);
+    }
     if (delivery.qos === 0) {
       if (this.#queuedQoS0 >= snQueuedMax) {
         this.#recipient.metrics.dropped++;
@@ -105,6 +117,7 @@ export class Deliveries {
       this.#queuedQoS0++;
     }
     this.#queue.push(delivery);
+    this.#queuedBytes += memoryOf(delivery);
     this.#next(now);
   }
 
@@ -141,6 +154,7 @@ export class Deliveries {
   reset(): void {
     this.#queue.drain();
     this.#queuedQoS0 = 0;
+    this.#queuedBytes = 0;
     this.#current = undefined;
   }
 
@@ -223,6 +237,7 @@ export class Deliveries {
     while (this.#current === undefined && !this.#isHeld && this.#left > 0) {
       const item = this.#queue.shift();
       if (item === undefined) return;
+      if (item.kind === "publish") this.#queuedBytes -= memoryOf(item);
       if (item.kind === "publish" && item.qos === 0) this.#queuedQoS0--;
       const current: Current = {
         ...{ item, phase: "publish", messageId: item.packetId, sent: undefined },
@@ -247,9 +262,9 @@ export class Deliveries {
       current.phase = "release";
       return this.#send(current, { kind: "pubrel", messageId: item.packetId }, now);
     }
-    const { peer, datagramBytesMax } = this.#recipient;
-    const size = publishSizeOf(item.payload.length) + peer.overhead;
-    if (size > Math.min(datagramBytesMax, peer.packetBytesMax || Infinity)) {
+    // The client may have said since that it takes no packets so large, or be behind a forwarder now.
+    const size = this.#sizeBeyondLimit(item);
+    if (size !== undefined) {
       this.#recipient.tooLarge(item.topic, size);
       return this.#refused(current, now);
     }
@@ -291,11 +306,23 @@ export class Deliveries {
 
   /** The message cannot reach the client: the broker is told that it is refused, and the next one has its turn. */
   #refused({ item }: Current, now: number): void {
-    if (item.kind === "publish" && item.qos > 0) {
-      const type = item.qos === 1 ? PacketType.puback : PacketType.pubrec;
-      this.#recipient.acknowledge(type, item.packetId, Reason.implementationSpecific);
-    }
+    if (item.kind === "publish") this.#refuse(item);
     this.#done(now);
+  }
+
+  #refuse({ qos, packetId }: Delivery): void {
+    if (qos === 0) return;
+    const type = qos === 1 ? PacketType.puback : PacketType.pubrec;
+    this.#recipient.acknowledge(type, packetId, Reason.implementationSpecific);
+  }
+
+  /** Returns the size of the datagram that a message needs, in bytes, if the client is sent none so large. */
+  #sizeBeyondLimit({ topic, payload }: Delivery): number | undefined {
+    const { peer, datagramBytesMax } = this.#recipient;
+    const size = publishSizeOf(payload.length) + peer.overhead;
+    if (size > Math.min(datagramBytesMax, peer.packetBytesMax || Infinity)) return size;
+    // A topic that the client has no id for comes in a datagram of its own.
+    return topic.length > datagramBytesMax && this.#topicOf(topic) === undefined ? topic.length : undefined;
   }
 
   #send(current: Current, message: SnMessage, now: number): void {
@@ -332,4 +359,9 @@ export class Deliveries {
     this.#nextId = this.#nextId >= 0xffff ? 1 : this.#nextId + 1;
     return this.#nextId;
   }
+}
+
+/** Returns the memory of a message that waits, in bytes, about. */
+function memoryOf({ payload, topic }: Delivery): number {
+  return messageMemoryBytes + payload.length + topic.length;
 }

@@ -46,6 +46,8 @@ export interface InnerClient {
   closed(from: object): void;
   /** Undefined: it is no device that sleeps. */
   readonly deviceState?: DeviceState | undefined;
+  /** The messages that wait here for the client. */
+  readonly deliveries?: { readonly memoryBytes: number };
 }
 
 /** The parts of the process that a connection needs. */
@@ -113,6 +115,11 @@ export class InnerConnection<Owner> implements Transport {
 
   get deviceState(): DeviceState | undefined {
     return this.#client.deviceState;
+  }
+
+  get memoryBytes(): number {
+    const waiting = this.#waiting.reduce((bytes, packet) => bytes + packet.length, 0);
+    return waiting + (this.#client.deliveries?.memoryBytes ?? 0);
   }
 
   get isClosed(): boolean {

@@ -36,6 +36,8 @@ export interface Transport {
   readonly deviceState?: DeviceState | undefined;
   /** The protocol of that device. */
   readonly deviceProtocol?: DeviceProtocol | undefined;
+  /** The memory of what waits in it for the other side, in bytes, about; undefined: the kernel has all of it. */
+  readonly memoryBytes?: number;
   /** True if the certificate stands in a list of revoked ones by now. Only where such lists are asked. */
   readonly isRevoked?: boolean;
   /** True if it is the broker's own, for a user of the API who has logged in there: the access list does not hold. */

@@ -201,4 +201,11 @@ export const faults: readonly Fault[] = [
     replace: "if (bytes < this.#part(memoryRefusePartMin)) return this.#relax(bytes);",
     tests: unit,
   },
+  {
+    what: "memory: what waits for a device that sleeps is counted for nobody",
+    file: "src/broker/delivery/client-memory.ts",
+    find: "(transport.memoryBytes ?? 0)",
+    replace: "0 * (transport.memoryBytes ?? 0)",
+    tests: unit,
+  },
 ];

@@ -218,4 +218,11 @@ export const faults: readonly Fault[] = [
     replace: "return device !== undefined && (device.peer.port > 0 || address !== '');",
     tests: "test/unit/mqttsn.test.ts",
   },
+  {
+    what: "sn: what fits into no datagram waits in memory until its client is awake",
+    file: "src/mqttsn/deliveries.ts",
+    find: "    const size = this.#sizeBeyondLimit(delivery);",
+    replace: "    const size = this.#isHeld ? undefined : this.#sizeBeyondLimit(delivery);",
+    tests: "test/unit/mqttsn-deliveries.test.ts",
+  },
 ];

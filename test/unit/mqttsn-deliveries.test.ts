@@ -1,7 +1,7 @@
 /** Messages on their way to one client of MQTT-SN, whose address changes in the middle of QoS 2. */
 import { expect, test } from "bun:test";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
-import { PacketType } from "../../src/mqtt/constants.ts";
+import { PacketType, type QoS } from "../../src/mqtt/constants.ts";
 import { Deliveries, type Recipient } from "../../src/mqttsn/deliveries.ts";
 import type { SnMessage } from "../../src/mqttsn/message-kinds.ts";
 import { decodeMessage } from "../../src/mqttsn/messages.ts";
@@ -12,6 +12,7 @@ import { TopicIds } from "../../src/mqttsn/topic-ids.ts";
 function setUp() {
   const sent: SnMessage[] = [];
   const acknowledged: [type: number, packetId: number][] = [];
+  const tooLarge: [topic: number, size: number][] = [];
   const state = { mailWaits: false };
   const peerAt = (port: number): Peer =>
     new Peer(`${port}`, { address: "10.0.0.1", port, node: undefined }, (bytes) => {
@@ -22,20 +23,20 @@ function setUp() {
     predefinedId: () => undefined,
     acknowledge: (type, packetId) => void acknowledged.push([type, packetId]),
     mailWaits: () => state.mailWaits,
-    tooLarge() {},
+    tooLarge: (topic, size) => void tooLarge.push([topic.length, size]),
     unanswered() {},
     idle() {},
   };
   recipient.peer.isProven = true;
   const deliveries = new Deliveries(recipient, 0);
   /** A message on a topic of two characters, which needs no REGISTER. */
-  const add = (packetId: number): void => {
-    const payload = encodeUtf8(`message ${packetId}`);
-    deliveries.add({ kind: "publish", topic: "ab", qos: 2, retain: false, dup: false, packetId, payload }, 0);
+  const add = (packetId: number, { qos = 2 as QoS, topic = "ab", size = 0 } = {}): void => {
+    const payload = size === 0 ? encodeUtf8(`message ${packetId}`) : new Uint8Array(size);
+    deliveries.add({ kind: "publish", topic, qos, retain: false, dup: false, packetId, payload }, 0);
   };
   const take = (): string[] =>
     sent.splice(0).map((one) => ("messageId" in one ? `${one.kind} ${one.messageId}` : one.kind));
-  return { deliveries, recipient, sent, acknowledged, state, peerAt, add, take };
+  return { deliveries, recipient, sent, acknowledged, tooLarge, state, peerAt, add, take };
 }
 
 test("what has been received is not sent again to another address, which must prove itself first", () => {
@@ -78,4 +79,26 @@ test("PUBREC of what the broker has not heard of is not answered: it sends PUBLI
   state.mailWaits = false;
   deliveries.received(9);
   expect(take()).toEqual(["pubrel 9"]);
+});
+
+test("what fits into no datagram is refused at once, also for a client that sleeps; what waits is counted", () => {
+  const { deliveries, acknowledged, tooLarge, add, take } = setUp();
+  deliveries.hold();
+  for (let packetId = 1; packetId <= 20; packetId++) {
+    add(0, { qos: 0, size: 50_000 });
+    add(packetId, { qos: 1, size: 50_000 });
+    add(0, { qos: 0, topic: "long".repeat(10_000) });
+  }
+  expect(tooLarge.length).toBe(60);
+  expect(acknowledged.length).toBe(20);
+  expect(acknowledged[0]).toEqual([PacketType.puback, 1]);
+  expect(deliveries.memoryBytes).toBe(0);
+  for (let number = 0; number < 10; number++) add(0, { qos: 0, size: 1000 });
+  expect(deliveries.memoryBytes).toBeGreaterThan(10_000);
+  deliveries.go(1);
+  expect([take().length, deliveries.memoryBytes]).toEqual([10, 0]);
+  deliveries.hold();
+  add(0, { qos: 0, size: 1000 });
+  deliveries.reset();
+  expect(deliveries.memoryBytes).toBe(0);
 });

@@ -26,8 +26,9 @@ export function nothingCounted(): Counted {
 
 /** Returns the memory of a connection and of the session that it serves. */
 export function memoryOf(connection: Connection, counted: Counted): number {
-  const { writer, framer, channel, client, exchange, route, waitingBytes } = connection;
-  const under = writer.memoryBytes(counted.lent) + framer.memoryBytes + channel.memoryBytes;
+  const { writer, framer, channel, client, exchange, route, waitingBytes, transport } = connection;
+  const under =
+    writer.memoryBytes(counted.lent) + framer.memoryBytes + channel.memoryBytes + (transport.memoryBytes ?? 0);
   const waiting = waitingBytes * decodedMemoryBytes + (exchange?.scram.memoryBytes ?? 0);
   const own = connectionMemoryBytes + under + waiting + (route?.bytes.length ?? 0) * decodedMemoryBytes;
   if (client === undefined) return own;

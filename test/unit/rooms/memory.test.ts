@@ -138,6 +138,9 @@ describe("memory is counted", () => {
     scram.first(Buffer.from(`n,,n=user,r=${"r".repeat(1000)}`));
     connection.exchange = { scram, done: () => {}, refused: () => {} };
     expect(memoryOf(connection, nothingCounted())).toBeGreaterThan(connectionMemoryBytes + 4000);
+    // What is kept for a device that sleeps is its, too.
+    Object.defineProperty(connection.transport, "memoryBytes", { value: 100_000, configurable: true });
+    expect(memoryOf(connection, nothingCounted())).toBeGreaterThan(connectionMemoryBytes + 104_000);
     const client = session("c", 100);
     const before = lastingMemoryOf(client, nothingCounted());
     client.session.addIncoming(1);
