@@ -378,5 +378,7 @@ export const propertiesPerPacketMax = 4_096;
 export const controlBytesMax = 256 * 1024;
 /** Bytes of the store's answers that are handled at once; then it is looked whether the slice is over. */
 export const pieceBytes = 16 * 1024;
+/** A chunk of so many bytes is one of several that have come: the connection is not read again in the same turn. */
+export const restBytesMin = 256 * 1024;
 /** How often a packet that is handled a little at a time looks whether the store has caught up. */
 export const storeLookMs = 20;

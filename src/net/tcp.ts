@@ -4,80 +4,15 @@ import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
 import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { canonicalAddress } from "../base/ip-address.ts";
-import { heldProbeMs, lingerMs } from "../base/limits.ts";
-import type { Revocations, Standing } from "./revocations.ts";
+import { restBytesMin } from "../base/limits.ts";
 import { SocksHandshake, type SocksProxy } from "./socks.ts";
-import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
-import {
-  believes,
-  type Certificate,
-  loudly,
-  type TlsOptions,
-  type Transport,
-  type TransportEvents,
-} from "./transport.ts";
+import { TcpTransport } from "./tcp-transport.ts";
+import { alpnOf, type TlsIdentity, versionNumbers } from "./tls.ts";
+import { believes, loudly, type TlsOptions, type TransportEvents } from "./transport.ts";
 
 interface Attached<Owner> {
   readonly owner: Owner;
   readonly transport: TcpTransport;
-}
-
-class TcpTransport implements Transport {
-  readonly address: string;
-  readonly remote: string;
-  /** The socket is closed on both sides: nothing is left to do. */
-  isClosed = false;
-  /** The reason why the TLS handshake failed. */
-  handshakeError: string | undefined;
-  /** The certificate that was looked up in lists of revoked ones, and these; undefined: none was. */
-  shown: { readonly standing: Standing; readonly to: Revocations } | undefined;
-  /** The socket itself, or what speaks TLS over it. */
-  readonly #socket: Socket<unknown>;
-
-  constructor(socket: Socket<unknown>, { remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) {
-    this.#socket = socket;
-    // A dual-stack listener names IPv4 addresses as IPv6 ones.
-    this.address = canonicalAddress(remoteAddress ?? "");
-    this.remote = this.address === "" ? "a Unix socket" : `${this.address}:${remotePort}`;
-  }
-
-  get certificate(): Certificate | undefined {
-    return certificateOf(this.#socket);
-  }
-
-  get isRevoked(): boolean {
-    return this.shown?.to.isRevoked(this.shown.standing) ?? false;
-  }
-
-  write(bytes: Uint8Array, start: number, end: number): number {
-    return Math.max(0, this.#socket.write(bytes, start, end - start));
-  }
-
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    this.#socket.resume();
-  }
-
-  probe(): void {
-    this.#socket.setKeepAlive(true, heldProbeMs);
-  }
-
-  close(): void {
-    // A socket that is closed with unread input is reset, and the peer may lose what it was told last. So only
-    // our side is closed; the rest of the input is read away until the peer closes too, or time is up.
-    if (this.isClosed) return;
-    this.#socket.resume();
-    this.#socket.shutdown();
-    setTimeout(() => this.#socket.terminate(), lingerMs).unref();
-  }
-
-  abort(): void {
-    this.#socket.terminate();
-  }
 }
 
 function handlers<Owner>(given: TransportEvents<Owner>): SocketHandler<Attached<Owner>> {
@@ -91,7 +26,10 @@ function handlers<Owner>(given: TransportEvents<Owner>): SocketHandler<Attached<
       socket.data = { transport, owner: events.opened(transport) };
     },
     data(socket, bytes) {
-      events.received(socket.data.owner, bytes);
+      const { transport, owner } = socket.data;
+      events.received(owner, bytes);
+      // Of who has sent faster than is read Bun would read ten chunks before anybody else's turn.
+      if (bytes.length >= restBytesMin) transport.rest();
     },
     drain(socket) {
       events.drained(socket.data.owner);

@@ -164,6 +164,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     only: [
       "src/base/alarm.ts",
       "src/net/tcp.ts",
+      "src/net/tcp-transport.ts",
       "src/net/http.ts",
       "src/net/http-stream.ts",
       "src/net/proxy-protocol.ts",

@@ -191,7 +191,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "held: the kernel is not asked whether anybody is there",
-    file: "src/net/tcp.ts",
+    file: "src/net/tcp-transport.ts",
     find: "    this.#socket.setKeepAlive(true, heldProbeMs);",
     replace: "    void heldProbeMs;",
     tests: "test/broker/gone-while-held.test.ts",

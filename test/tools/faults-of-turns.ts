@@ -216,4 +216,18 @@ export const faults: readonly Fault[] = [
     replace: "      this.memoryBytes += before === undefined ? topicMemoryBytes : 0;\n",
     tests: "test/unit/session.test.ts",
   },
+  {
+    what: "turns: of who sends faster than is read ten chunks are read before anybody else's turn",
+    file: "src/net/tcp.ts",
+    find: "if (bytes.length >= restBytesMin) transport.rest();",
+    replace: "if (bytes.length < restBytesMin && bytes.length > restBytesMin) transport.rest();",
+    tests: "test/unit/tcp-turns.test.ts",
+  },
+  {
+    what: "turns: a connection that rests is read again though its owner does not read",
+    file: "src/net/tcp-transport.ts",
+    find: "if (!this.#isPaused && !this.isClosed) this.#socket.resume();",
+    replace: "if (!this.isClosed) this.#socket.resume();",
+    tests: "test/unit/tcp-turns.test.ts",
+  },
 ];
