@@ -6,7 +6,7 @@
 import type { Clock } from "../base/clock.ts";
 import { tracedDeliveriesMax, tracesPerSecondMax } from "../base/otlp-limits.ts";
 import type { Random } from "../base/random.ts";
-import type { Spans, TracedDelivery } from "../broker/core/spans.ts";
+import type { Spans, TracedTarget } from "../broker/core/spans.ts";
 import type { MessageTrace } from "../mqtt/message-trace.ts";
 import { type Publish, topicOf } from "../mqtt/publish.ts";
 import { mentionsTrace, type TraceContext, traceContextOf, withTraceContext } from "../mqtt/trace-context.ts";
@@ -56,15 +56,19 @@ export class Traces implements Spans {
     return mentionsTrace(bytes, start, end);
   }
 
-  sent(publish: Publish, delivery: TracedDelivery): void {
+  sent(publish: Publish, clientId: string, target: TracedTarget, packetId: number): void {
     const known = publish.trace as TracedMessage | undefined;
-    if (known !== undefined) return known.deliver(delivery);
+    if (known !== undefined) return known.deliver({ clientId, target, packetId });
     // Of a retained message the trace was over long ago.
-    if (delivery.target.retain) return;
+    if (target.retain) return;
     // It was read from the store.
     const parent = this.#recordedParent(publish);
     if (parent === undefined || !this.#hasRoom()) return;
-    new TracedMessage(new SpanMaker(this.#surroundings, parent.traceId), parentOf(parent)).deliver(delivery);
+    new TracedMessage(new SpanMaker(this.#surroundings, parent.traceId), parentOf(parent)).deliver({
+      clientId,
+      target,
+      packetId,
+    });
   }
 
   #recordedParent(publish: Publish): TraceContext | undefined {
@@ -213,6 +217,13 @@ class TracedMessage implements MessageTrace {
   #start(name: string, kind: EndedSpan["kind"], attributes: Attributes = {}): OpenSpan {
     return this.#spans.start(name, kind, this.#parent, attributes);
   }
+}
+
+/** A delivery of a message to a client; `packetId` is 0 at QoS 0. */
+interface TracedDelivery {
+  readonly clientId: string;
+  readonly target: TracedTarget;
+  readonly packetId: number;
 }
 
 /** Returns true if it is told when the client acknowledges a message. */

@@ -112,7 +112,7 @@ test("so many messages are traced in a second, and so many deliveries of one hav
   pass(1000);
   const next = traces.received(plain(), "c");
   for (let count = 0; count < tracedDeliveriesMax + 10; count++)
-    traces.sent(next, { clientId: String(count), target: { qos: 0, retain: false }, packetId: 0 });
+    traces.sent(next, String(count), { qos: 0, retain: false }, 0);
   expect(spans.filter(({ name }) => name === "deliver")).toHaveLength(tracedDeliveriesMax);
 });
 
@@ -182,7 +182,7 @@ function batches() {
     sender.tick();
   };
   const { traces, spans } = scene(0);
-  traces.sent(traced(), { clientId: "c", target: { qos: 0, retain: false }, packetId: 0 });
+  traces.sent(traced(), "c", { qos: 0, retain: false }, 0);
   const add = (count: number): void => {
     for (let at = 0; at < count; at++) sender.add(spans[0]!);
   };

@@ -17,20 +17,16 @@ export interface Spans {
   arrived(publish: Publish, brokerId: string): Publish;
   /** Returns false if none of the messages that lie in these bytes, as packets, can be traced. */
   mayBeIn(bytes: Uint8Array, start: number, end: number): boolean;
-  /** Called for each message that is written to a client by itself. */
-  sent(publish: Publish, delivery: TracedDelivery): void;
+  /**
+   * Called for each message that is written to a client by itself. `packetId`: that which it is sent with; 0 at QoS 0.
+   */
+  sent(publish: Publish, clientId: string, target: TracedTarget, packetId: number): void;
 }
 
-/** How a message is sent to a client. */
-export interface TracedDelivery {
-  readonly clientId: string;
-  /** The target's QoS and RETAIN; one that waits for an ack has a packet id, and tells its `trace` when that comes. */
-  readonly target: {
-    readonly qos: QoS;
-    readonly retain: boolean;
-    readonly packetId?: number;
-    trace?: MessageTrace | undefined;
-  };
-  /** The packet id that it is sent with; 0 at QoS 0. */
-  readonly packetId: number;
+/** The target's QoS and RETAIN; one that waits for an ack has a packet id, and tells its `trace` when that comes. */
+export interface TracedTarget {
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly packetId?: number;
+  trace?: MessageTrace | undefined;
 }

@@ -389,7 +389,7 @@ export class LocalSession extends KeptSession {
     writePublish(writer, publish, envelope, wall);
     const { metrics, trace, spans } = this.context;
     if (trace.isOn) tellDelivered(trace, { client: this, publish, qos, packetId, dup });
-    spans?.sent(publish, { clientId: this.session.clientId, target, packetId });
+    spans?.sent(publish, this.session.clientId, target, packetId);
     metrics.publishesSent++;
     traffic.messagesOut++;
     metrics.payloadBytesSent += publish.payloadLength;
