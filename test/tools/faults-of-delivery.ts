@@ -75,6 +75,20 @@ export const faults: readonly Fault[] = [
     tests: "test/cluster/cut-links.test.ts -t later",
   },
   {
+    what: "order: what a broker has sent back is overtaken by what it had not answered when it died",
+    file: "src/broker/peers/forwarding.ts",
+    find: "  left(peer: Peer): void {\n    this.#storeWaiting(peer);\n",
+    replace: "  left(peer: Peer): void {\n",
+    tests: "test/unit/rooms/forwarding.test.ts",
+  },
+  {
+    what: "order: what a broker has sent back is overtaken by what it had not answered when its link broke",
+    file: "src/broker/peers/forwarding.ts",
+    find: "      if (peer.link !== link || peer.isLinked) return;\n      this.#storeWaiting(peer);\n",
+    replace: "      if (peer.link !== link || peer.isLinked) return;\n",
+    tests: "test/unit/rooms/forwarding.test.ts",
+  },
+  {
     what: "order: what a former broker has stored is overtaken over the link to the new one",
     file: "src/broker/peers/forwarding.ts",
     find: "if (session.hasMoved) return this.#catchUp(session);",

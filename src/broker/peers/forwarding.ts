@@ -113,6 +113,7 @@ export class Forwarding {
     const { link } = peer;
     const timer = new Timer(() => {
       if (peer.link !== link || peer.isLinked) return;
+      this.#storeWaiting(peer);
       for (const [id, forwarded] of peer.pending) {
         const { settlement, sessions, groups } = forwarded;
         this.#store(settlement, [...sessions.values()]);
@@ -125,6 +126,7 @@ export class Forwarding {
 
   /** Stores what a broker that is gone has not settled, for its persistent sessions; its other sessions have ended. */
   left(peer: Peer): void {
+    this.#storeWaiting(peer);
     const pending = [...peer.pending.values()];
     peer.pending.clear();
     for (const handle of [...peer.hosted.keys()]) this.#unhost(peer, handle);
@@ -135,6 +137,17 @@ export class Forwarding {
       settlement.done();
     }
     this.#linkSender.release(peer);
+  }
+
+  /**
+   * Stores what waits for messages under way to a broker that will not settle them, with those, in order: it may have
+   * sent back what was published before some of them.
+   */
+  #storeWaiting(peer: Peer): void {
+    const sessions = new Set<RemoteSession>();
+    for (const forwarded of peer.pending.values())
+      for (const { session } of forwarded.sessions.values()) if (session.waiting > 0) sessions.add(session);
+    for (const session of sessions) if (session.way === peer) this.moveToMailbox(session);
   }
 
   /** Notes which persistent sessions are connected at a broker, by the numbers that it has given them. */

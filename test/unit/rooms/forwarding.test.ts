@@ -1,15 +1,18 @@
 /** Messages on their way to sessions that other brokers keep, or come to keep: by which way, and in which order. */
 import { describe, expect, test } from "bun:test";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
+import { linkPatienceMs } from "../../../src/base/limits.ts";
 import { Forwarding } from "../../../src/broker/peers/forwarding.ts";
 import { Interest } from "../../../src/broker/peers/interest.ts";
 import type { LinkSender } from "../../../src/broker/peers/link-sender.ts";
 import type { Membership } from "../../../src/broker/peers/membership.ts";
-import type { GroupsEnd } from "../../../src/broker/peers/peer.ts";
+import { type GroupsEnd, Peer } from "../../../src/broker/peers/peer.ts";
 import type { RemoteSession, RemoteTarget } from "../../../src/broker/peers/remote-session.ts";
 import { SubscriptionDirectory } from "../../../src/broker/peers/subscription-directory.ts";
 import { mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
+import { deliveryFrame, FrameType } from "../../../src/link/frames.ts";
 import type { JournalOperation } from "../../../src/mail/operations.ts";
+import { decodeSlip } from "../../../src/mail/records.ts";
 import { Settlement } from "../../../src/mail/settlement.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
@@ -21,7 +24,7 @@ function scene() {
   const { context, store } = made;
   store.put("/topics");
   const forwarding = new Forwarding(context, {
-    linkSender: {} as LinkSender,
+    linkSender: { release() {} } as unknown as LinkSender,
     idle: (session) => directory.forget(session),
     groupsEnd: {} as GroupsEnd,
     retainedLate: () => {},
@@ -74,6 +77,57 @@ describe("a message that waits for a session on the move", () => {
         true,
         0,
       ]);
+    }
+  });
+});
+
+describe("messages of which a broker has sent some back", () => {
+  /** Three messages over the link to the session's broker, which sends the second one back. */
+  function sent() {
+    const made = scene();
+    const { store, forwarding, directory, message } = made;
+    store.put(sessionPath("c"), "{}");
+    let isLinked = true;
+    const peer = Object.defineProperty(new Peer("there"), "isLinked", { get: () => isLinked });
+    const session = directory.session("c");
+    session.connectedAt(peer, 5);
+    const messages = [1, 2, 3].map((id) => {
+      const { target, settlement } = message(session);
+      expect(session.startDelivery(target)).toBe("link");
+      const delivery = { id, zxid: 0, toInterest: false, handles: [5], groups: [] };
+      const frame = deliveryFrame(FrameType.publish, delivery, encodeUtf8("x"));
+      const sessions = new Map([[5, target]]);
+      peer.pending.set(id, { settlement, sessions, groups: [], toInterest: false, frame, sentAt: 0 });
+      settlement.waitFor();
+      return settlement;
+    });
+    forwarding.remain(peer, { id: 2, handles: [5], groups: [] });
+    const stored = (): string[] =>
+      [...store.tree.nodes]
+        .filter(([path]) => path.startsWith(`${mailPath("c")}/`))
+        .sort(([one], [other]) => (one < other ? -1 : 1))
+        .map(([, { data }]) => decodeSlip(data).messagePath);
+    const breakOff = (): void => {
+      isLinked = false;
+    };
+    return { ...made, peer, session, messages, stored, breakOff };
+  }
+
+  test("are stored in order when it dies, or its link stays down: those that it has sent back are not the last", async () => {
+    for (const how of ["dies", "is cut off"] as const) {
+      const { forwarding, peer, session, messages, stored, breakOff, pass } = sent();
+      expect([session.underWay, session.waiting, stored()]).toEqual([2, 1, []]);
+      breakOff();
+      if (how === "dies") forwarding.left(peer);
+      else {
+        forwarding.linkDown(peer);
+        pass(linkPatienceMs + 1);
+      }
+      await settled();
+      expect(stored().length).toBe(3);
+      expect(stored()).toEqual(stored().toSorted());
+      expect(messages.map(({ isSettled }) => isSettled)).toEqual([true, true, true]);
+      expect([session.underWay, session.waiting, peer.pending.size]).toEqual([0, 0, 0]);
     }
   });
 });
