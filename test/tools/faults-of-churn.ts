@@ -101,8 +101,8 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: of two connections at once under a new client id neither is let in, nor any later one",
     file: "src/broker/connect/handle-connect.ts",
-    find: "    if (!isRivalled || !localSessions.has(clientId)) localSessions.set(clientId, client);\n",
-    replace: "    if (!isRivalled) localSessions.set(clientId, client);\n",
+    find: "    if (!isRivalled || !localSessions.has(clientId)) this.#directory.begin(client);\n",
+    replace: "    if (!isRivalled) this.#directory.begin(client);\n",
     tests: "test/broker/session.test.ts",
   },
   {

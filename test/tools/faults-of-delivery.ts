@@ -319,4 +319,18 @@ export const faults: readonly Fault[] = [
     replace: "void fences;",
     tests: "test/unit/rooms/wills.test.ts",
   },
+  {
+    what: "delivery: subscriptions of a session that has ended elsewhere stay where its client begins anew",
+    file: "src/broker/peers/subscription-directory.ts",
+    find: "for (const text of [...remote.subscriptions.keys()]) this.#unsubscribe(remote, text);",
+    replace: "",
+    tests: "test/unit/rooms/forwarding.test.ts",
+  },
+  {
+    what: "delivery: nobody asks what an ended session has left when its client begins anew",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "    this.#directory.begin(client);\n    const receiveMaximum",
+    replace: "    this.#context.localSessions.set(request.clientId, client);\n    const receiveMaximum",
+    tests: "test/simulation/found.test.ts",
+  },
 ];

@@ -352,10 +352,10 @@ export class ConnectHandler {
 
   /** Lets the client in: attaches the connection, sends CONNACK, and begins to send what waits. */
   #open(connection: Connection, client: LocalSession, { request, sessionPresent }: Opening): void {
-    const { localSessions, router, options } = this.#context;
+    const { router, options } = this.#context;
     this.#forgetPending(connection, request.clientId);
     if (connection.channel.phase !== "connecting") return this.#abandon(client);
-    localSessions.set(request.clientId, client);
+    this.#directory.begin(client);
     const receiveMaximum = openOn(connection, request, this.#context);
     connection.client = client;
     client.permit(request.login.identity, request.login.permissions);
@@ -389,7 +389,7 @@ export class ConnectHandler {
     if (!isRivalled) this.#wills.forget(client);
     if (client.mailbox === undefined) return;
     // A later connection of the client finds it here: a broker alone does not ask its store for sessions.
-    if (!isRivalled || !localSessions.has(clientId)) localSessions.set(clientId, client);
+    if (!isRivalled || !localSessions.has(clientId)) this.#directory.begin(client);
     const isLeft = (): boolean => localSessions.get(clientId) === client && client.connection === undefined;
     if (!isRivalled) this.#sessionStore.recordAway(client);
     else this.whenConnected(clientId, () => isLeft() && this.#sessionStore.recordAway(client));

@@ -135,6 +135,21 @@ export class SubscriptionDirectory {
     this.forget(remote);
   }
 
+  /**
+   * Notes that a session is this broker's from now on, and has the subscriptions that it has itself. Those that an
+   * earlier session of its client had at another broker have ended with that. If contact was lost meanwhile, the tree
+   * has not told that yet, and never will: what it says of an own session is left aside.
+   */
+  begin(client: LocalSession): void {
+    const { localSessions, remoteSessions } = this.#context;
+    const { clientId } = client.session;
+    localSessions.set(clientId, client);
+    const remote = remoteSessions.get(clientId);
+    if (remote === undefined) return;
+    for (const text of [...remote.subscriptions.keys()]) this.#unsubscribe(remote, text);
+    this.forget(remote);
+  }
+
   /** Makes a session another broker's: its subscriptions become the remote session's. */
   release(client: LocalSession): void {
     const { localSessions, router } = this.#context;

@@ -132,11 +132,11 @@ describe("messages of which a broker has sent some back", () => {
   });
 });
 
-describe("a session that becomes another broker's", () => {
-  const subscription: Subscription = {
-    ...{ filter: parseFilter("t")!, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 },
-  };
+const subscription: Subscription = {
+  ...{ filter: parseFilter("t")!, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 },
+};
 
+describe("a session that becomes another broker's", () => {
   test("is remembered with its subscriptions, also where nothing is on its way to it", () => {
     const { context, directory, session } = scene();
     const client = session("c", 100);
@@ -170,5 +170,29 @@ describe("a session that becomes another broker's", () => {
     store.answers = true;
     for (; store.waiting > 0; await settled()) store.answer();
     expect([remote.underWay, remote.mailZxid, slips("c")]).toEqual([0, store.seenZxid, 1]);
+  });
+});
+
+describe("a session that begins here anew", () => {
+  test("gets nothing by the subscriptions that an earlier one of its client had elsewhere", () => {
+    const { context, directory, session, message } = scene();
+    const before = session("c", 100);
+    before.session.subscribe(subscription);
+    context.router.subscribe(before, subscription);
+    directory.release(before);
+    const remote = context.remoteSessions.get("c")!;
+    const { target } = message(remote);
+    expect(remote.startDelivery(target)).toBe("mail");
+    const anew = session("c", 100);
+    directory.begin(anew);
+    expect(context.localSessions.get("c")).toBe(anew);
+    expect(anew.session.subscriptions.size).toBe(0);
+    const route = context.router.route(encodeUtf8("t"), 0, 1);
+    expect([route?.targets.length ?? 0, route?.elsewhere.length ?? 0]).toEqual([0, 0]);
+    // What is on its way to the earlier one still is.
+    expect([...context.remoteSessions.keys()]).toEqual(["c"]);
+    remote.arrived();
+    directory.begin(anew);
+    expect([...context.remoteSessions.keys()]).toEqual([]);
   });
 });

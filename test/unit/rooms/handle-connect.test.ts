@@ -63,9 +63,9 @@ function readFrom({ context, store }: Room, clientId: string): LocalSession | un
 
 /** The parts around the handler; the store of sessions is real. */
 function partsOf(room_: Room, world: World) {
-  const { context } = room_;
-  const { asked, gates } = world;
+  const [{ context }, { asked, gates }] = [room_, world];
   const note = noteIn(asked);
+  const keep = (client: LocalSession) => context.localSessions.set(client.session.clientId, client);
   const end = ({ channel }: Connection, what: string): void => {
     asked.push(what);
     channel.close();
@@ -115,10 +115,8 @@ function partsOf(room_: Room, world: World) {
     orphanedWills: { cameBack: () => [] } as unknown as OrphanedWills,
     registry: { begin: note("register") } as unknown as SessionRegistry,
     directory: {
-      adopt(client: LocalSession) {
-        note("adopt")(client);
-        context.localSessions.set(client.session.clientId, client);
-      },
+      begin: keep,
+      adopt: (client: LocalSession) => [note("adopt")(client), keep(client)],
     } as unknown as SubscriptionDirectory,
     endedSessions: { begin: () => {}, told: () => {}, tell: () => world.ended } as unknown as EndedSessions,
     drops: { resume: note("resume drops of") } as unknown as MailDrops,
