@@ -114,6 +114,12 @@ export const scenarios = {
     const root = unique("patterns");
     const client = await connect(url);
     await client.publish(`${root}/a/stored`, "stored", { qos: 1, retain: true });
+    // A broker may acknowledge a message before it passes it on: who subscribes in between gets it, and what is
+    // stored as well.
+    const behind = await client.subscribe(`${root}-behind`, { qos: 1 });
+    await client.publish(`${root}-behind`, "", { qos: 1 });
+    await take(behind, 1);
+    await behind.unsubscribe();
     const messages = await client.subscribe([`${root}/{room}/{what}`, `${root}/a/#`, `${root}/b`], { qos: 1 });
     const alone = await client.subscribe(`${root}/b`, { qos: 1 });
     for (const topic of ["a/x", "a/x/y", "b", "c/z", "a/last"])
