@@ -219,7 +219,12 @@ test("the console, on a terminal", async () => {
     const from = seen.length;
     child.stdin.write(`${line}\n`);
     await child.stdin.flush();
-    await eventually(() => seen.slice(from).includes(answer), `${answer} after ${line}`);
+    // And a prompt: what is typed before it is no line that can be completed.
+    const isAnswered = (): boolean => {
+      const at = seen.indexOf(answer, from);
+      return at >= 0 && seen.indexOf("bank>", at) >= 0;
+    };
+    await eventually(isAnswered, `${answer} after ${line}`);
   };
   await eventually(() => seen.includes("bank>"), "a prompt");
   await say("help mail list", "Usage: bank mail list [options] [FILTER]");
