@@ -1,4 +1,5 @@
 /** The bank's console: the commands of `mqttzoo bank` at a prompt, with the same options, with help and history. */
+import type { Interface } from "node:readline";
 import { CLI } from "cliffy";
 import { type Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../../src/base/errors.ts";
@@ -9,11 +10,16 @@ import { innermost, textOf, useOneLine } from "../output/one-line.ts";
 import { say } from "../output/print.ts";
 import { print } from "../output/standard-output.ts";
 
-/** Cliffy's own: its line editor, and its way to read a line, in which / separates words. */
+/** Cliffy's own: its line editor, how it asks for a line, and its way to read one, in which / separates words. */
 interface Inner {
-  readonly readline: { completer: (line: string, done: (error: null, found: [string[], string]) => void) => void };
+  readonly readline: Interface & { completer: Completer };
+  prompt: () => Promise<string>;
   executeCommand: (line: string) => Promise<void>;
 }
+
+type Completer = (line: string, done: (error: null, found: [string[], string]) => void) => void;
+
+const delimiter = "bank> ";
 
 /** Words that are the console's own. */
 const ownCommands = { help: "all commands, or one: help mail list", version: "print the version", quit: "end" };
@@ -23,12 +29,13 @@ export function startConsole(make: () => Command, place: TreePlace): void {
   const cli = new CLI({ quietBlank: true })
     .setName("mqttzoo bank")
     .setInfo("The bank that pays for stored messages. Commands have the options of the command line. Ctrl-C ends.")
-    .setDelimiter("bank> ");
+    .setDelimiter(delimiter);
   for (const command of make().commands)
     cli.addCommand(command.name(), { description: command.description(), action: () => {} });
   for (const [name, description] of Object.entries(ownCommands))
     cli.addCommand(name, { description, action: () => {} });
   const inner = cli as unknown as Inner;
+  inner.prompt = promptOf(inner.readline);
   inner.readline.completer = (line, done) => done(null, completionsOf(make(), line));
   inner.executeCommand = async (line) => {
     try {
@@ -39,6 +46,32 @@ export function startConsole(make: () => Command, place: TreePlace): void {
   };
   cli.showHelp();
   cli.show();
+}
+
+/**
+ * Returns what asks for the next line. Lines that come while a command runs, pasted ones say, are not lost: Cliffy
+ * hears those alone that it has asked for. At the end of the input the console ends.
+ */
+function promptOf(readline: Interface): () => Promise<string> {
+  const ahead: string[] = [];
+  let [isAsking, isOver] = [false, false];
+  readline.on("line", (line) => void ahead.push(line));
+  readline.on("close", () => {
+    isOver = true;
+    if (isAsking) process.exit(0);
+  });
+  return async () => {
+    const line = ahead.shift();
+    if (line !== undefined) {
+      say(`${delimiter}${line}`);
+      return line;
+    }
+    if (isOver) process.exit(0);
+    isAsking = true;
+    const typed = await new Promise<string>((resolve) => readline.question(delimiter, resolve));
+    isAsking = false;
+    return typed;
+  };
 }
 
 /** Runs one line. Rejects with an error that says in words what is wrong. */

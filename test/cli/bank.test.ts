@@ -254,13 +254,35 @@ test("the console, on a terminal", async () => {
   await say("balance --nonsense", "unknown option '--nonsense'; see help balance");
   await say("nonsense", 'unknown command "nonsense"; see help');
   await say("mail list 'home", "a quote is not closed");
-  child.stdin.write("quit\n");
+  // Pasted at once: none is lost, and they are answered in turn.
+  const pasted = seen.length;
+  child.stdin.write("version\nquote 256 --ttl 30\nbalance --json\nquit\n");
   await child.stdin.flush();
   expect(await child.exited).toBe(0);
   await reading;
+  const answered = /bank> quote 256 --ttl 30\r?\n.*bank> balance --json\r?\n.*"account":"\(vault\)".*bank> quit/s;
+  expect(seen.slice(pasted)).toMatch(answered);
   const alone = await bank();
   expect([alone.code, alone.err]).toEqual([2, "mqttzoo: name a command; without one the console needs a terminal\n"]);
 }, 120_000);
+
+test("the console ends with its input", async () => {
+  const command = `${executable} bank --zk ${cluster.zk}`;
+  const child = Bun.spawn(["script", "-qec", command, "/dev/null"], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  let seen = "";
+  for await (const bytes of child.stdout) {
+    const had = seen.includes("bank>");
+    seen += Buffer.from(bytes).toString();
+    // Ctrl-D.
+    if (!had && seen.includes("bank>")) child.stdin.write("\x04");
+    await child.stdin.flush();
+  }
+  expect(await child.exited).toBe(0);
+}, 60_000);
 
 test("a damaged account is named, spreads nowhere, and is mended; amounts that are none are refused", async () => {
   const where = ["--zk", cluster.zk];

@@ -157,4 +157,12 @@ export const faults: readonly Fault[] = [
     replace: "const most = count;",
     tests: "test/unit/branch.test.ts",
   },
+  {
+    what: "bank: lines that are pasted into the console are lost but for the first",
+    file: "cli/bank/console.ts",
+    find: 'readline.on("line", (line) => void ahead.push(line));',
+    replace: "",
+    tests: "test/cli/bank.test.ts",
+    needsBuild: true,
+  },
 ];
