@@ -11,7 +11,7 @@ import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { creditsOf } from "../support/credits.ts";
-import { executable } from "../support/process.ts";
+import { executable, runOnTerminal } from "../support/process.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bank-"));
@@ -205,12 +205,7 @@ test("a cluster: filled from two brokers to its last credits, raised while it ru
 }, 120_000);
 
 test("the console, on a terminal", async () => {
-  const command = `${executable} bank --zk ${cluster.zk}`;
-  const child = Bun.spawn(["script", "-qec", command, "/dev/null"], {
-    stdin: "pipe",
-    stdout: "pipe",
-    stderr: "ignore",
-  });
+  const child = runOnTerminal(["bank", "--zk", cluster.zk]);
   let seen = "";
   const reading = (async () => {
     for await (const bytes of child.stdout) seen += Buffer.from(bytes).toString();
@@ -267,12 +262,7 @@ test("the console, on a terminal", async () => {
 }, 120_000);
 
 test("the console ends with its input", async () => {
-  const command = `${executable} bank --zk ${cluster.zk}`;
-  const child = Bun.spawn(["script", "-qec", command, "/dev/null"], {
-    stdin: "pipe",
-    stdout: "pipe",
-    stderr: "ignore",
-  });
+  const child = runOnTerminal(["bank", "--zk", cluster.zk]);
   let seen = "";
   for await (const bytes of child.stdout) {
     const had = seen.includes("bank>");

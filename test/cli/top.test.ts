@@ -4,7 +4,7 @@ import { SysValues } from "../../cli/top/sys-values.ts";
 import { TopicRates } from "../../cli/top/topic-rates.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { killedAtExit } from "../support/children.ts";
-import { executable, runExecutable } from "../support/process.ts";
+import { executable, runExecutable, runOnTerminal } from "../support/process.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { ScriptedBroker } from "../support/scripted-broker.ts";
 
@@ -128,10 +128,7 @@ test("over the API it tells clients, too", async () => {
 }, 60_000);
 
 test("on a terminal it draws a page, ends with q, and leaves the terminal as it was", async () => {
-  const command = `${executable} top ${to.join(" ")} --interval 1`;
-  const child = killedAtExit(
-    Bun.spawn(["script", "-qec", command, "/dev/null"], { stdin: "pipe", stdout: "pipe", stderr: "ignore" }),
-  );
+  const child = runOnTerminal(["top", ...to, "--interval", "1"]);
   let seen = "";
   const reading = (async () => {
     for await (const bytes of child.stdout) seen += Buffer.from(bytes).toString();

@@ -48,6 +48,12 @@ function lastWords(stderr: string | undefined): string {
   return `; the last that it said:\n${readFileSync(stderr, "utf8").slice(-2000)}`;
 }
 
+/** Runs the executable on a terminal of its own: what is written to its standard input is typed there. */
+export function runOnTerminal(args: readonly string[]) {
+  const command = ["script", "-qec", [executable, ...args].join(" "), "/dev/null"];
+  return killedAtExit(Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "ignore" }));
+}
+
 export interface Ended {
   readonly code: number;
   readonly out: string;
