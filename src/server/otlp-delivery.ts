@@ -1,7 +1,7 @@
 /**
  * The way of spans, log lines and metrics to the collector, bounded: what does not fit, or is not taken, is dropped and
- * counted, and the log says once that it is so. The official processors and serializers do the work; these stand around
- * them.
+ * counted, and the log says once that it is so. Of metrics and the log the official processors and
+ * serializers do the work; these stand around them.
  */
 import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
 import type { LogRecordProcessor } from "@opentelemetry/sdk-logs";

@@ -1,7 +1,7 @@
 /**
  * Spans on their way to the collector, as OTLP's JSON. They are gathered and written here: the official tracer,
- * processor and serializer take several times as much of the processor's time (`README.md` has figures). A test holds
- * this JSON against the official serializer's.
+ * processor and serializer take about twice as much of the processor's time. A test holds this JSON against the
+ * official serializer's.
  */
 import { type Alarm, type Sleeper, setAlarm } from "../base/alarm.ts";
 import type { Clock } from "../base/clock.ts";

@@ -58,17 +58,17 @@ export class Traces implements Spans {
 
   sent(publish: Publish, clientId: string, target: TracedTarget, packetId: number): void {
     const known = publish.trace as TracedMessage | undefined;
-    if (known !== undefined) return known.deliver({ clientId, target, packetId });
+    if (known !== undefined) return known.deliver(clientId, target, packetId);
     // Of a retained message the trace was over long ago.
     if (target.retain) return;
     // It was read from the store.
     const parent = this.#recordedParent(publish);
     if (parent === undefined || !this.#hasRoom()) return;
-    new TracedMessage(new SpanMaker(this.#surroundings, parent.traceId), parentOf(parent)).deliver({
+    new TracedMessage(new SpanMaker(this.#surroundings, parent.traceId), parentOf(parent)).deliver(
       clientId,
       target,
       packetId,
-    });
+    );
   }
 
   #recordedParent(publish: Publish): TraceContext | undefined {
@@ -189,15 +189,14 @@ class TracedMessage implements MessageTrace {
   }
 
   /** Begins the span of a delivery; of very many the first have one. */
-  deliver(delivery: TracedDelivery): void {
-    const { clientId, target } = delivery;
+  deliver(clientId: string, target: TracedTarget, packetId: number): void {
     if (this.#deliveries >= tracedDeliveriesMax) return;
     this.#deliveries++;
     const span = this.#start("deliver", spanKind.producer, {
       "messaging.client.id": clientId,
       "mqttzoo.qos": target.qos,
     });
-    if (!isAwaited(delivery)) return this.#spans.end(span);
+    if (!isAwaited(target, packetId)) return this.#spans.end(span);
     target.trace = this;
     const before = this.#open.get(clientId);
     if (before !== undefined) {
@@ -219,15 +218,8 @@ class TracedMessage implements MessageTrace {
   }
 }
 
-/** A delivery of a message to a client; `packetId` is 0 at QoS 0. */
-interface TracedDelivery {
-  readonly clientId: string;
-  readonly target: TracedTarget;
-  readonly packetId: number;
-}
-
 /** Returns true if it is told when the client acknowledges a message. */
-function isAwaited({ target, packetId }: TracedDelivery): boolean {
+function isAwaited(target: TracedTarget, packetId: number): boolean {
   return packetId !== 0 && target.packetId === packetId;
 }
 

@@ -1,6 +1,6 @@
 /**
- * OpenTelemetry: spans, metrics and the log go to a collector over OTLP/HTTP, written by the official libraries, in
- * JSON. This file, and they, are loaded only when `--otlp` is given.
+ * OpenTelemetry: spans, metrics and the log go to a collector over OTLP/HTTP in JSON; metrics and the log are written
+ * by the official libraries. This file, and they, are loaded only when `--otlp` is given.
  */
 import { SeverityNumber } from "@opentelemetry/api";
 import { parseKeyPairsIntoRecord } from "@opentelemetry/core";
@@ -52,7 +52,6 @@ export function openTelemetry(
   const resource = resourceFromAttributes(named).merge(detectResources({ detectors: [envDetector] }));
   const headers = parseKeyPairsIntoRecord(process.env.OTEL_EXPORTER_OTLP_HEADERS);
   const to = (path: string) => ({ url: `${otlp.replace(/\/+$/, "")}/v1/${path}`, headers });
-  const length = (batch: readonly unknown[]): number => batch.length;
   const batching = {
     // What may wait is bounded before it comes here.
     maxQueueSize: 2 * otlpWaitingMax,
@@ -65,8 +64,10 @@ export function openTelemetry(
   const send = (body: Uint8Array) => sendTo(to("traces"), body);
   const batches = new SpanBatches({ resource: ofBroker, scope }, { clock, delivery, send });
   const traces = new Traces({ clock, random, ended: (span) => batches.add(span) }, otlpSample);
-  const recordsTo = { ...to("logs"), signal: "logs", serializer: JsonLogsSerializer, count: length } as const;
-  const records = exporterTo(recordsTo, delivery);
+  const records = exporterTo(
+    { ...to("logs"), signal: "logs", serializer: JsonLogsSerializer, count: ({ length }) => length },
+    delivery,
+  );
   const loggers = new LoggerProvider({
     resource,
     processors: [boundedLogs(new BatchLogRecordProcessor({ ...batching, exporter: records }), delivery)],
