@@ -10,7 +10,7 @@ import type { WorldOptions } from "./world.ts";
 const seeds = seedsOf("", 100);
 const [half, quarter] = [fractionOf(seeds, 2), fractionOf(seeds, 4)];
 
-function expectRightWith(some: Seeds, optionsOf: (seed: number) => WorldOptions): Promise<void> {
+function expectRightWith(some: Seeds, optionsOf: (seed: number) => WorldOptions): Promise<number> {
   return expectRight(some, async (seed) => (await run(seed, optionsOf(seed))).wrong);
 }
 

@@ -18,6 +18,19 @@ export function spawnGroup<
   return child;
 }
 
+/** Resolves with the exit code of such a program; or with "hung", once its whole group was ended after so many ms. */
+export async function exitedWithin({ pid, exited }: Subprocess, limitMs: number): Promise<number | "hung"> {
+  const limit = Promise.withResolvers<"hung">();
+  const timer = setTimeout(() => limit.resolve("hung"), limitMs);
+  const outcome = await Promise.race([exited, limit.promise]);
+  clearTimeout(timer);
+  if (outcome === "hung") {
+    end(pid);
+    await exited;
+  }
+  return outcome;
+}
+
 function end(pid: number): void {
   groups.delete(pid);
   try {
