@@ -20,16 +20,16 @@ export function connect(urls: string | readonly string[], options: ClientOptions
 /**
  * A store in a file of SQLite's: what `publish` has returned for survives the process, and is sent by the next one that
  * opens it; what has gone to the broker, or `stored()` has resolved for, survives a power cut. One client at a time.
- * From Node 22 on.
+ * From Node 22.13 on.
  */
 export function sqliteStore(path: string): Store {
   return new SqliteStore(path, openDatabase);
 }
 
 async function openDatabase(path: string): Promise<SqliteDatabase> {
-  // Node 20 has none, and its types are not Bun's.
+  // Node 20 has none, 22.5 to 22.12 only with a flag; and its types are not Bun's.
   const { DatabaseSync } = await import("node:sqlite").catch((error) => {
-    throw new StoreFailed("this Node has no SQLite: it comes with Node 22", { cause: error });
+    throw new StoreFailed("this Node has no SQLite: it comes with Node 22.13", { cause: error });
   });
   return new DatabaseSync(path) as unknown as SqliteDatabase;
 }

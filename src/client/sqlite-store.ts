@@ -1,4 +1,4 @@
-/** A client's store in a file of SQLite's, as both Bun and Node (from 22 on) have it. */
+/** A client's store in a file of SQLite's, as both Bun and Node (from 22.13 on) have it. */
 import type { QoS } from "../mqtt/constants.ts";
 import { StoreFailed } from "./errors.ts";
 import type { Kept, Store, StoreChange } from "./store.ts";
@@ -43,7 +43,9 @@ const schema = `
   PRAGMA user_version = ${format};
 `;
 const statements = {
-  add: "INSERT INTO messages (key, topic, payload, qos, retain, expires_at, properties) VALUES (?, ?, ?, ?, ?, ?, ?)",
+  // Node 22 binds no bytes as NULL, where no memory is behind them.
+  add: `INSERT INTO messages (key, topic, payload, qos, retain, expires_at, properties)
+    VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ifnull(?, x''))`,
   sent: "UPDATE messages SET packet_id = ?, is_released = 0 WHERE key = ?",
   released: "UPDATE messages SET is_released = 1 WHERE key = ?",
   removed: "DELETE FROM messages WHERE key = ?",

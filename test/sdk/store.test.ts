@@ -13,6 +13,8 @@ import {
 } from "../../src/client/for-bun.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually, startBroker, withBroker } from "../support/broker.ts";
+import { nodeWithSqlite } from "../support/node-with-sqlite.ts";
+import { builtPackage } from "../support/package.ts";
 import { ScriptedBroker, type ScriptedConnection } from "../support/scripted-broker.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-sdk-store-"));
@@ -51,10 +53,23 @@ async function begin(
   return [client, connection];
 }
 
-test.each([1, 2] as const)(
-  "QoS %i: an application that is killed again and again loses nothing that publish() had returned for",
-  async (qos) => {
+/** The executable of a runtime, and the library that it runs. */
+function runtimeOf(name: "Bun" | "Node"): readonly [executable: string, library: string] {
+  return name === "Bun"
+    ? [process.execPath, join(import.meta.dir, "../../src/client/for-bun.ts")]
+    : [nodeWithSqlite(), join(builtPackage(), "node/main.js")];
+}
+
+test.each([
+  [1, "Bun"],
+  [2, "Bun"],
+  [1, "Node"],
+  [2, "Node"],
+] as const)(
+  "QoS %i: an application on %s that is killed again and again loses nothing that publish() had returned for",
+  async (qos, name) => {
     const seed = 20_260 + qos;
+    const [executable, library] = runtimeOf(name);
     const random = drawn(seed);
     await withBroker({}, async ({ port }) => {
       const url = `mqtt://127.0.0.1:${port}`;
@@ -66,15 +81,16 @@ test.each([1, 2] as const)(
       })();
       const accepted: number[] = [];
       let next = 1;
-      const library = join(import.meta.dir, "../../src/client/for-bun.ts");
       for (let life = 0; life < 4; life++) {
         const isLast = life === 3;
         const count = isLast ? 50 : 100_000;
         const killAt = Math.floor(random() * 400);
         const args = [library, url, path, String(next), String(count), String(qos)];
-        const child = Bun.spawn([process.execPath, join(import.meta.dir, "store-app.mjs"), ...args], {
+        const child = Bun.spawn([executable, join(import.meta.dir, "store-app.mjs"), ...args], {
           stdout: "pipe",
           stderr: "inherit",
+          // That SQLite is new in Node is said in the library's pages.
+          env: { ...process.env, NODE_NO_WARNINGS: "1" },
         });
         let text = "";
         let isSettled = false;
@@ -227,6 +243,41 @@ test("stores that cannot be had, and what stands in the options: refused in word
   } finally {
     await broker.stop();
   }
+});
+
+test("on Node: empty payloads and properties are kept, and refusals are the same words", async () => {
+  await withBroker({}, async ({ port }) => {
+    const [node, library] = runtimeOf("Node");
+    const script = join(import.meta.dir, "store-on-node.mjs");
+    const args = [library, `mqtt://127.0.0.1:${port}`, mkdtempSync(join(folder, "node-"))];
+    const child = Bun.spawn([node, "--no-warnings", script, ...args], { stdout: "pipe", stderr: "pipe" });
+    const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    expect(err).toBe("");
+    const { received, left, inUse, other, noFolder, damaged } = JSON.parse(out);
+    expect(received).toMatchObject([
+      { payload: [], qos: 1 },
+      { payload: [0, 255, 1], qos: 2 },
+      { qos: 2, userProperties: [["n", "1"]], contentType: "x/y" },
+    ]);
+    expect(left).toBe(0);
+    expect(inUse).toMatch(/^StoreFailed: the store \/store.sqlite is in use by another client/);
+    expect(other).toBe('StoreFailed: the store /store.sqlite is of the client "c", not "d"');
+    expect(noFolder).toMatch(/^StoreFailed: the store \/no\/such\/folder cannot be opened/);
+    expect(damaged).toMatch(/^StoreFailed: the store \/store.sqlite is damaged/);
+  });
+});
+
+test("a Node without SQLite says from which version on it is there", async () => {
+  const library = join(builtPackage(), "node/main.js");
+  // The machine's own Node may have it: it is taken away.
+  const script = `
+    const { connect, sqliteStore } = await import(${JSON.stringify(library)});
+    const options = { clientId: "c", sessionExpiryMs: 1000, store: sqliteStore("nowhere") };
+    await connect("mqtt://127.0.0.1:1", options).catch(({ name, message }) => console.log(name + ": " + message));
+  `;
+  const without = Bun.spawnSync(["node", "--no-experimental-sqlite", "--input-type=module", "-e", script]);
+  const { stdout } = without.exitCode === 9 ? Bun.spawnSync(["node", "--input-type=module", "-e", script]) : without;
+  expect(stdout.toString()).toBe("StoreFailed: this Node has no SQLite: it comes with Node 22.13\n");
 });
 
 test("a store that takes its time holds messages back until it has them; one that fails refuses, and sends nothing", async () => {

@@ -11,6 +11,13 @@ const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "client on Node: properties of which there are none are kept as NULL",
+    file: "src/client/sqlite-store.ts",
+    find: "?, ifnull(?, x''))`",
+    replace: "?, ?)`",
+    tests: "test/sdk/store.test.ts",
+  },
+  {
     what: "client: who waits listens to a signal after it has its answer",
     file: "src/client/deadlines.ts",
     find: 'signal?.removeEventListener("abort", abort);\n      settle();',
