@@ -1,5 +1,6 @@
 /** WebSocket's frames (RFC 6455, 5.2), as both sides read and write them, and what makes an upgrade theirs. */
 import { createHash } from "node:crypto";
+import { noBytes } from "../base/bytes.ts";
 
 /** The peer has broken the protocol. */
 export class FrameError extends Error {
@@ -19,12 +20,13 @@ export function acceptOf(key: string): string {
 
 const opcodeText = 1;
 const opcodeBinary = 2;
-const opcodeCloseMin = 8;
-const opcodePongMax = 10;
+const opcodeClose = 8;
+const opcodePing = 9;
+const opcodePong = 10;
 const controlBytesMax = 125;
 const headBytesMax = 14;
 /** Bytes from which on it pays to unmask four at once. */
-const wordsBytesMin = 64;
+const wordsBytesMin = 128;
 
 /** Writes the head of an unmasked, final frame; returns its length. */
 export function writeFrameHead(to: Uint8Array, opcode: number, count: number): number {
@@ -49,104 +51,138 @@ export function writeMaskedFrame(to: Uint8Array, opcode: number, payload: Uint8A
   return start + payload.length;
 }
 
-/** Cuts a stream into frames, whatever chunks it comes in. */
+/** Cuts a stream into frames, whatever chunks it comes in. A client may send a frame with every six bytes. */
 export class FrameParser {
   /** The frames of clients are masked, those of servers are not. */
   readonly #isMasked: boolean;
+  /** The beginning of a head that has come in part. */
   readonly #head = new Uint8Array(headBytesMax);
   #headLength = 0;
   #opcode = 0;
   /** Payload bytes of the frame that have not come. */
   #left = 0;
+  /** The mask's four bytes, the first of them lowest. */
+  #mask = 0;
   /** How far the mask has been used. */
   #maskAt = 0;
   /** A fragmented message is under way. */
   #isFragmented = false;
+  /** The payload of the control frame that is under way, and how long it is. */
   #control: Uint8Array | undefined;
+  #controlLength = 0;
+  #isControl = false;
+  /** The payload of the last ping of this chunk. */
+  #ping: Uint8Array | undefined;
+  #pingLength = 0;
 
   constructor(from: "client" | "server" = "client") {
     this.#isMasked = from === "client";
   }
 
   /**
-   * Moves the payloads of data frames in `bytes`, unmasked, to its beginning, and returns how many bytes they are;
-   * control frames are handed out as they end. Throws `FrameError`.
+   * Moves the payloads of data frames in `bytes`, unmasked, to its beginning, and returns how many bytes they are.
+   * Hands out Close frames as they end, and the last of the pings that end in `bytes`: who answers that has answered
+   * all (5.5.3), and a client may send 40,000 in a chunk. Nobody is told of pongs. Throws `FrameError`.
    */
   unwrap(bytes: Uint8Array, onControl: (opcode: number, payload: Uint8Array) => void): number {
     let at = 0;
     let length = 0;
-    while (at < bytes.length || (this.#control !== undefined && this.#left === 0)) {
-      if (this.#control !== undefined) {
-        at = this.#takeControl(bytes, at, onControl);
-        continue;
-      }
+    while (at < bytes.length) {
       if (this.#left === 0) {
         at = this.#takeHead(bytes, at);
-        continue;
+      } else if (this.#isControl) {
+        at = this.#takeControl(bytes, at);
+      } else {
+        const count = Math.min(this.#left, bytes.length - at);
+        this.#take(bytes, at, length, count);
+        length += count;
+        at += count;
       }
-      const count = Math.min(this.#left, bytes.length - at);
-      if (length !== at) bytes.copyWithin(length, at, at + count);
-      this.#unmask(bytes, length, length + count);
-      this.#left -= count;
-      length += count;
-      at += count;
+      if (this.#isControl && this.#left === 0) this.#endControl(onControl);
     }
+    this.#endPings(onControl);
     return length;
   }
 
-  #takeControl(bytes: Uint8Array, at: number, onControl: (opcode: number, payload: Uint8Array) => void): number {
-    const control = this.#control!;
-    const count = Math.min(this.#left, bytes.length - at);
-    control.set(bytes.subarray(at, at + count), control.length - this.#left);
-    this.#left -= count;
-    if (this.#left === 0) {
-      this.#maskAt = 0;
-      this.#unmask(control, 0, control.length);
-      this.#control = undefined;
-      onControl(this.#opcode, control);
+  #takeControl(bytes: Uint8Array, start: number): number {
+    const end = Math.min(bytes.length, start + this.#left);
+    this.#control ??= new Uint8Array(controlBytesMax);
+    const control = this.#control;
+    let to = this.#controlLength - this.#left;
+    this.#left -= end - start;
+    for (let at = start; at < end; at++, to++) control[to] = bytes[at]! ^ (this.#mask >> ((to & 3) << 3));
+    return end;
+  }
+
+  #endControl(onControl: (opcode: number, payload: Uint8Array) => void): void {
+    this.#isControl = false;
+    if (this.#opcode === opcodePing) {
+      const free = this.#ping;
+      this.#ping = this.#control ?? noBytes;
+      this.#pingLength = this.#controlLength;
+      this.#control = free === noBytes ? undefined : free;
+    } else if (this.#opcode === opcodeClose) {
+      onControl(opcodeClose, this.#control?.slice(0, this.#controlLength) ?? noBytes);
     }
-    return at + count;
+  }
+
+  #endPings(onControl: (opcode: number, payload: Uint8Array) => void): void {
+    const ping = this.#ping;
+    this.#ping = undefined;
+    if (!this.#isControl) this.#control = undefined;
+    if (ping !== undefined) onControl(opcodePing, ping.subarray(0, this.#pingLength));
   }
 
   /** Reads as much of a head as there is. */
   #takeHead(bytes: Uint8Array, start: number): number {
+    if (this.#headLength === 0 && start + 1 < bytes.length) {
+      const end = start + this.#lengthOfHead(bytes[start]!, bytes[start + 1]!);
+      if (end <= bytes.length) {
+        this.#begin(bytes, start, end);
+        return end;
+      }
+    }
     let at = start;
     const head = this.#head;
     while (at < bytes.length) {
       head[this.#headLength++] = bytes[at++]!;
       if (this.#headLength < 2) continue;
       // At once, whatever is still to come.
-      if ((head[0]! & 0x70) !== 0) throw new FrameError("reserved bits are set");
-      if (head[1]! >= 0x80 !== this.#isMasked)
-        throw new FrameError(
-          this.#isMasked ? "a client's frames must be masked" : "a server's frames must not be masked", // 5.1
-        );
-      const short = head[1]! & 0x7f;
-      const needed = (this.#isMasked ? 6 : 2) + (short === 126 ? 2 : short === 127 ? 8 : 0);
+      const needed = this.#lengthOfHead(head[0]!, head[1]!);
       if (this.#headLength < needed) continue;
       this.#headLength = 0;
-      this.#begin(short, needed);
+      this.#begin(head, 0, needed);
       return at;
     }
     return at;
   }
 
-  #begin(short: number, headLength: number): void {
-    const head = this.#head;
-    const view = new DataView(head.buffer);
-    const isFinal = head[0]! >= 0x80;
-    const opcode = head[0]! & 0x0f;
-    const length = short === 126 ? view.getUint16(2) : short === 127 ? Number(view.getBigUint64(2)) : short;
-    if (length > Number.MAX_SAFE_INTEGER) throw new FrameError("a frame of an impossible length");
-    head.copyWithin(0, headLength - 4, headLength);
+  #lengthOfHead(first: number, second: number): number {
+    if ((first & 0x70) !== 0) throw new FrameError("reserved bits are set");
+    if (second >= 0x80 !== this.#isMasked)
+      throw new FrameError(
+        this.#isMasked ? "a client's frames must be masked" : "a server's frames must not be masked", // 5.1
+      );
+    const short = second & 0x7f;
+    return (this.#isMasked ? 6 : 2) + (short === 126 ? 2 : short === 127 ? 8 : 0);
+  }
+
+  /** Begins the frame whose head stands there. */
+  #begin(head: Uint8Array, start: number, end: number): void {
+    const isFinal = head[start]! >= 0x80;
+    const opcode = head[start]! & 0x0f;
+    const length = lengthIn(head, start);
+    if (this.#isMasked)
+      this.#mask = head[end - 4]! | (head[end - 3]! << 8) | (head[end - 2]! << 16) | (head[end - 1]! << 24);
     this.#opcode = opcode;
     this.#left = length;
     this.#maskAt = 0;
-    if (opcode >= opcodeCloseMin) {
-      if (opcode > opcodePongMax) throw new FrameError(`opcode ${opcode}`);
+    if (opcode >= opcodeClose) {
+      if (opcode > opcodePong) throw new FrameError(`opcode ${opcode}`);
       // 5.5
       if (!isFinal || length > controlBytesMax) throw new FrameError("a control frame that is fragmented or too long");
-      this.#control = new Uint8Array(length);
+      this.#isControl = true;
+      this.#controlLength = length;
       return;
     }
     if (opcode === opcodeText) throw new FrameError("text, where MQTT sends binary frames", true);
@@ -155,21 +191,42 @@ export class FrameParser {
     this.#isFragmented = !isFinal;
   }
 
-  /** The mask stands at the beginning of the head. */
-  #unmask(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.#isMasked) return;
-    const mask = this.#head;
-    let at = start;
-    let turn = this.#maskAt;
-    if (end - start >= wordsBytesMin) {
-      while ((bytes.byteOffset + at) % 4 !== 0) bytes[at++]! ^= mask[turn++ & 3]!;
-      const count = (end - at) >> 2;
-      const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, count);
-      const key = new Uint32Array(Uint8Array.of(...[0, 1, 2, 3].map((step) => mask[(turn + step) & 3]!)).buffer)[0]!;
-      for (let index = 0; index < count; index++) words[index]! ^= key;
-      at += count * 4;
+  /** Moves so many bytes of a data frame to where they belong, and unmasks them there. */
+  #take(bytes: Uint8Array, from: number, to: number, count: number): void {
+    this.#left -= count;
+    const end = to + count;
+    let at = to;
+    if (!this.#isMasked || count >= wordsBytesMin) {
+      if (to !== from) bytes.copyWithin(to, from, from + count);
+      if (!this.#isMasked) return;
+      at = this.#unmaskWords(bytes, to, end);
+      from = at;
     }
-    while (at < end) bytes[at++]! ^= mask[turn++ & 3]!;
+    const mask = this.#mask;
+    let turn = this.#maskAt;
+    for (; at < end; at++, from++, turn++) bytes[at] = bytes[from]! ^ (mask >> ((turn & 3) << 3));
     this.#maskAt = turn & 3;
   }
+
+  /** Unmasks what lies in words of four bytes, and what is before it; returns where that ends. */
+  #unmaskWords(bytes: Uint8Array, start: number, end: number): number {
+    const mask = this.#mask;
+    let at = start;
+    for (; (bytes.byteOffset + at) % 4 !== 0; this.#maskAt++) bytes[at++]! ^= mask >> ((this.#maskAt & 3) << 3);
+    const count = (end - at) >> 2;
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, count);
+    const used = (this.#maskAt & 3) << 3;
+    const key = used === 0 ? mask : (mask >>> used) | (mask << (32 - used));
+    for (let index = 0; index < count; index++) words[index]! ^= key;
+    return at + count * 4;
+  }
+}
+
+function lengthIn(head: Uint8Array, start: number): number {
+  const short = head[start + 1]! & 0x7f;
+  if (short < 126) return short;
+  if (short === 126) return (head[start + 2]! << 8) | head[start + 3]!;
+  const length = new DataView(head.buffer, head.byteOffset + start + 2).getBigUint64(0);
+  if (length > Number.MAX_SAFE_INTEGER) throw new FrameError("a frame of an impossible length");
+  return Number(length);
 }

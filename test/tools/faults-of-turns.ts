@@ -230,4 +230,12 @@ export const faults: readonly Fault[] = [
     replace: "if (!this.isClosed) this.#socket.resume();",
     tests: "test/unit/tcp-turns.test.ts",
   },
+  {
+    what: "turns: each ping of a WebSocket's chunk is answered on its own",
+    file: "src/net/websocket-frames.ts",
+    find: "      const free = this.#ping;\n",
+    replace:
+      "      onControl(opcodePing, (this.#control ?? noBytes).slice(0, this.#controlLength));\n      const free = noBytes;\n",
+    tests: "test/unit/transports.test.ts",
+  },
 ];
