@@ -22,6 +22,12 @@ export const systemRandom: Random = {
     // 53 bits, all that such a number has.
     return (high * 2 ** 26 + low) / 2 ** 53;
   },
-  hex: (count) =>
-    Array.from(crypto.getRandomValues(new Uint8Array(count)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+  hex(count) {
+    let text = "";
+    for (; text.length < 2 * count; text += words[left]!.toString(16).padStart(8, "0")) {
+      if (left === 0) left = crypto.getRandomValues(words).length;
+      left--;
+    }
+    return text.length === 2 * count ? text : text.slice(0, 2 * count);
+  },
 };

@@ -189,7 +189,7 @@ export class Inbound {
       this.#cost += promisedCost;
       return this.#flows.publishHandler.refuseMemory(connection, publish, connection.spender.refusal);
     }
-    publish = this.#context.spans?.received(publish, connection.client!.session.clientId) ?? publish;
+    publish = this.#context.spans?.received(publish, route.topic, connection.client!.session.clientId) ?? publish;
     if (publish.qos > 0 || publish.retain) {
       const each = publish.retain ? quickPacketsMax : promisedCost;
       this.#cost += each * (1 + route.targets.length + route.groups.length);

@@ -2,7 +2,7 @@
  * Trace Context, as the W3C defines it, in MQTT 5's user properties `traceparent` and `tracestate`. What is malformed
  * counts as absent.
  */
-import { encodeUtf8, writeUint16 } from "../base/bytes.ts";
+import { concatBytes, encodeUtf8, equalRange } from "../base/bytes.ts";
 import { PacketType, Property } from "./constants.ts";
 import { walkProperties } from "./properties.ts";
 import type { Publish } from "./publish.ts";
@@ -20,12 +20,22 @@ export interface TraceContext {
 const parentName = "traceparent";
 /** Version, trace id, span id, flags; later versions may say more behind these. */
 const parentForm = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
-const parentNameBytes = Buffer.from(parentName);
+const parentNameBytes = encodeUtf8(parentName);
+/** The first bytes of such a property, the lengths of its name and of a value of version 00 among them. */
+const parentHead = `\x26\0${String.fromCharCode(parentName.length)}${parentName}\0${String.fromCharCode(55)}00-`;
+
+/** Shorter bytes are searched by hand: a call into native code takes longer. */
+const searchByHandMax = 256;
 
 /** Returns false for bytes in which no trace context can stand: a quick look. */
 export function mentionsTrace(bytes: Uint8Array, start: number, end: number): boolean {
-  if (end - start < parentNameBytes.length) return false;
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).includes(parentNameBytes);
+  const { length } = parentNameBytes;
+  if (end - start > searchByHandMax)
+    return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).includes(parentNameBytes);
+  const first = parentNameBytes[0]!;
+  for (let at = start; at + length <= end; at++)
+    if (bytes[at] === first && equalRange(bytes, at, parentNameBytes, 0, length)) return true;
+  return false;
 }
 
 /** Returns the trace context of a message; undefined: it has none. */
@@ -44,20 +54,25 @@ export function traceContextOf({ propertyBytes, propertiesStart, propertiesEnd }
 
 /** Returns a message that owns its bytes, and carries another context in place of its own; `tracestate` stays. */
 export function withTraceContext(publish: Publish, { traceId, spanId, flags }: TraceContext): Publish {
-  const { propertyBytes: bytes, propertiesStart, propertiesEnd } = publish;
-  const parts: Uint8Array[] = [];
-  const visit = (id: number, start: number, end: number): void => {
-    if (!isParent(bytes, id, start)) parts.push(bytes.subarray(start, end));
-  };
-  walkProperties(bytes, propertiesStart, propertiesEnd, { packetType: PacketType.publish, visit });
-  parts.push(userProperty(parentName, `00-${traceId}-${spanId}-${flags.toString(16).padStart(2, "0")}`));
+  // Ids and flags have the lengths of version 00.
+  const own = encodeUtf8(`${parentHead}${traceId}-${spanId}-${flags < 16 ? "0" : ""}${flags.toString(16)}`);
   const kept = publish.kept();
-  kept.propertyBytes = new Uint8Array(Buffer.concat(parts));
+  kept.propertyBytes = publish.propertiesStart === publish.propertiesEnd ? own : concatBytes([...others(publish), own]);
   kept.propertiesStart = 0;
   kept.propertiesEnd = kept.propertyBytes.length;
   kept.packetId = publish.packetId;
   kept.dup = publish.dup;
   return kept;
+}
+
+/** Returns the properties of a message that are no trace context. */
+function others({ propertyBytes: bytes, propertiesStart, propertiesEnd }: Publish): Uint8Array[] {
+  const found: Uint8Array[] = [];
+  const visit = (id: number, start: number, end: number): void => {
+    if (!isParent(bytes, id, start)) found.push(bytes.subarray(start, end));
+  };
+  walkProperties(bytes, propertiesStart, propertiesEnd, { packetType: PacketType.publish, visit });
+  return found;
 }
 
 function isParent(bytes: Uint8Array, id: number, start: number): boolean {
@@ -68,15 +83,4 @@ function isParent(bytes: Uint8Array, id: number, start: number): boolean {
 
 function textOf(bytes: Uint8Array, start: number, end: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8");
-}
-
-function userProperty(name: string, value: string): Uint8Array {
-  const [nameBytes, valueBytes] = [encodeUtf8(name), encodeUtf8(value)];
-  const out = new Uint8Array(5 + nameBytes.length + valueBytes.length);
-  out[0] = Property.userProperty;
-  writeUint16(out, 1, nameBytes.length);
-  out.set(nameBytes, 3);
-  writeUint16(out, 3 + nameBytes.length, valueBytes.length);
-  out.set(valueBytes, 5 + nameBytes.length);
-  return out;
 }

@@ -4,6 +4,7 @@
  * official serializer's.
  */
 import { type Alarm, type Sleeper, setAlarm } from "../base/alarm.ts";
+import { encodeUtf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { otlpBatchMs, otlpManyMs, otlpManySpans, otlpSpanBatchMax } from "../base/otlp-limits.ts";
 import type { Delivery } from "./otlp-delivery.ts";
@@ -17,7 +18,18 @@ const errorCode = 2;
 /** OTLP's `SpanFlags`: the trace's own, and what is known of where the parent is. */
 const spanFlags = { sampled: 0x01, hasIsRemote: 0x100, isRemote: 0x200 } as const;
 
-export type Attributes = Readonly<Record<string, string | number | boolean>>;
+export type AttributeValue = string | number | boolean;
+
+/** The key of an attribute, written as it stands in JSON. */
+export type AttributeKey = string & { readonly written: unique symbol };
+
+/** Returns a key, written once for all spans that have it. */
+export function attributeKey(name: string): AttributeKey {
+  return `{"key":${JSON.stringify(name)},"value":{` as AttributeKey;
+}
+
+/** Keys and values in turns: a list is cheaper to make than an object for each span, and to write. */
+export type Attributes = readonly (AttributeKey | AttributeValue)[];
 
 /** A span that is over. */
 export interface EndedSpan {
@@ -25,8 +37,10 @@ export interface EndedSpan {
   readonly traceId: string;
   /** 16 hexadecimal digits. */
   readonly spanId: string;
-  /** The span above; undefined: it is the first of its trace. */
-  readonly parent: { readonly spanId: string; readonly isRemote: boolean } | undefined;
+  /** The span above; "": it is the first of its trace. */
+  readonly parentId: string;
+  /** True if the span above is of another process; false if there is none. */
+  readonly hasRemoteParent: boolean;
   readonly name: string;
   readonly kind: (typeof spanKind)[keyof typeof spanKind];
   /** In ms since 1970, with fractions. */
@@ -39,7 +53,7 @@ export interface EndedSpan {
 
 /** The broker that spans are of, and the part of the program that makes them. */
 export interface SpanSource {
-  readonly resource: Attributes;
+  readonly resource: Readonly<Record<string, AttributeValue>>;
   readonly scope: { readonly name: string; readonly version: string };
 }
 
@@ -48,31 +62,33 @@ export interface SpanSource {
  * several times as long.
  */
 export function writeSpans(spans: readonly EndedSpan[], { resource, scope }: SpanSource): Uint8Array {
-  const source = `"resource":{"attributes":[${writeAttributes(resource)}]}`;
-  const list = spans.map(writeSpan).join(",");
+  const ofBroker = Object.entries(resource).flatMap(([name, value]) => [attributeKey(name), value]);
+  let list = "";
+  for (const span of spans) list += `${list === "" ? "" : ","}${writeSpan(span)}`;
   const scopeSpans = `[{"scope":${JSON.stringify(scope)},"spans":[${list}]}]`;
-  return Buffer.from(`{"resourceSpans":[{${source},"scopeSpans":${scopeSpans}}]}`);
+  const written = `"resource":{"attributes":[${writeAttributes(ofBroker)}]},"scopeSpans":${scopeSpans}`;
+  return encodeUtf8(`{"resourceSpans":[{${written}}]}`);
 }
 
-function writeSpan({ traceId, spanId, parent, name, kind, start, end, attributes, error }: EndedSpan): string {
-  const ids = `"traceId":"${traceId}","spanId":"${spanId}"${parent ? `,"parentSpanId":"${parent.spanId}"` : ""}`;
-  const times = `"startTimeUnixNano":"${nanoseconds(start)}","endTimeUnixNano":"${nanoseconds(end)}"`;
+function writeSpan(span: EndedSpan): string {
+  const { parentId, error } = span;
+  const above = parentId === "" ? "" : `,"parentSpanId":"${parentId}"`;
   const status = error === undefined ? "" : `"code":${errorCode},"message":${JSON.stringify(error)}`;
-  const flags = spanFlags.sampled | spanFlags.hasIsRemote | (parent?.isRemote === true ? spanFlags.isRemote : 0);
-  const head = `${ids},"name":"${name}","kind":${kind},${times},"flags":${flags}`;
-  return `{${head},"attributes":[${writeAttributes(attributes)}],"status":{${status}}}`;
+  const flags = spanFlags.sampled | spanFlags.hasIsRemote | (span.hasRemoteParent ? spanFlags.isRemote : 0);
+  const times = `"startTimeUnixNano":"${nanoseconds(span.start)}","endTimeUnixNano":"${nanoseconds(span.end)}"`;
+  const head = `{"traceId":"${span.traceId}","spanId":"${span.spanId}"${above},"name":"${span.name}"`;
+  const tail = `"flags":${flags},"attributes":[${writeAttributes(span.attributes)}],"status":{${status}}}`;
+  return `${head},"kind":${span.kind},${times},${tail}`;
 }
 
 function writeAttributes(attributes: Attributes): string {
   let text = "";
-  for (const key in attributes) {
-    const value = attributes[key]!;
-    text += `${text === "" ? "" : ","}{"key":${JSON.stringify(key)},"value":{${writeValue(value)}}}`;
-  }
+  for (let at = 0; at < attributes.length; at += 2)
+    text += `${at === 0 ? "" : ","}${attributes[at]}${writeValue(attributes[at + 1]!)}}}`;
   return text;
 }
 
-function writeValue(value: string | number | boolean): string {
+function writeValue(value: AttributeValue): string {
   if (typeof value === "string") return `"stringValue":${JSON.stringify(value)}`;
   if (typeof value === "boolean") return `"boolValue":${value}`;
   return Number.isInteger(value) ? `"intValue":${value}` : `"doubleValue":${value}`;

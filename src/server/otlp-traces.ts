@@ -8,11 +8,31 @@ import { tracedDeliveriesMax, tracesPerSecondMax } from "../base/otlp-limits.ts"
 import type { Random } from "../base/random.ts";
 import type { Spans, TracedTarget } from "../broker/core/spans.ts";
 import type { MessageTrace } from "../mqtt/message-trace.ts";
-import { type Publish, topicOf } from "../mqtt/publish.ts";
+import type { Publish } from "../mqtt/publish.ts";
 import { mentionsTrace, type TraceContext, traceContextOf, withTraceContext } from "../mqtt/trace-context.ts";
-import { type Attributes, type EndedSpan, spanKind } from "./otlp-spans.ts";
+import { type AttributeKey, type Attributes, attributeKey, type EndedSpan, spanKind } from "./otlp-spans.ts";
 
 const recorded = 1;
+const traceIdBytes = 16;
+const spanIdBytes = 8;
+
+const key = {
+  system: attributeKey("messaging.system"),
+  topic: attributeKey("messaging.destination.name"),
+  clientId: attributeKey("messaging.client.id"),
+  bytes: attributeKey("messaging.message.body.size"),
+  fromBroker: attributeKey("mqttzoo.from_broker"),
+  qos: attributeKey("mqttzoo.qos"),
+  retain: attributeKey("mqttzoo.retain"),
+  path: attributeKey("mqttzoo.path"),
+} as const;
+
+/** Where a message comes from: its topic, and the client or the broker that has sent it. */
+interface Origin {
+  readonly topic: string;
+  readonly who: AttributeKey;
+  readonly id: string;
+}
 
 /** The doors that spans need, and where they go when they are over. */
 export interface Surroundings {
@@ -29,6 +49,11 @@ export class Traces implements Spans {
   #untilNext: number;
   #second = 0;
   #inSecond = 0;
+  /** Messages that have come in this turn of the event loop. */
+  #ofThisTurn: TracedMessage[] = [];
+  readonly #turnIsOver = (): void => {
+    for (const message of this.#ofThisTurn.splice(0)) message.passedOn();
+  };
   /** Messages that were not followed, though their senders record a trace, since there were too many. */
   skipped = 0;
 
@@ -38,18 +63,18 @@ export class Traces implements Spans {
     this.#untilNext = this.#draw();
   }
 
-  received(publish: Publish, clientId: string): Publish {
+  received(publish: Publish, topic: string, clientId: string): Publish {
     const parent = publish.propertiesEnd > publish.propertiesStart ? traceContextOf(publish) : undefined;
     if (parent === undefined) {
       if (--this.#untilNext > 0) return publish;
       this.#untilNext = this.#draw();
     } else if ((parent.flags & recorded) === 0) return publish;
-    return this.#follow(publish, parent, { "messaging.client.id": clientId });
+    return this.#follow(publish, parent, { topic, who: key.clientId, id: clientId });
   }
 
-  arrived(publish: Publish, brokerId: string): Publish {
+  arrived(publish: Publish, topic: string, brokerId: string): Publish {
     const parent = this.#recordedParent(publish);
-    return parent === undefined ? publish : this.#follow(publish, parent, { "mqttzoo.from_broker": brokerId });
+    return parent === undefined ? publish : this.#follow(publish, parent, { topic, who: key.fromBroker, id: brokerId });
   }
 
   mayBeIn(bytes: Uint8Array, start: number, end: number): boolean {
@@ -64,11 +89,7 @@ export class Traces implements Spans {
     // It was read from the store.
     const parent = this.#recordedParent(publish);
     if (parent === undefined || !this.#hasRoom()) return;
-    new TracedMessage(new SpanMaker(this.#surroundings, parent.traceId), parentOf(parent)).deliver(
-      clientId,
-      target,
-      packetId,
-    );
+    new TracedMessage(this.#surroundings, parent.traceId, parent.spanId).deliver(clientId, target, packetId);
   }
 
   #recordedParent(publish: Publish): TraceContext | undefined {
@@ -77,24 +98,18 @@ export class Traces implements Spans {
     return parent === undefined || (parent.flags & recorded) === 0 ? undefined : parent;
   }
 
-  #follow(publish: Publish, parent: TraceContext | undefined, from: Attributes): Publish {
+  #follow(publish: Publish, parent: TraceContext | undefined, { topic, who, id }: Origin): Publish {
     if (!this.#hasRoom()) return publish;
-    const attributes: Record<string, string | number | boolean> = {
-      "messaging.system": "mqtt",
-      "messaging.destination.name": topicOf(publish),
-      ...from,
-      "messaging.message.body.size": publish.payloadLength,
-      "mqttzoo.qos": publish.qos,
-    };
-    if (publish.retain) attributes["mqttzoo.retain"] = true;
-    const { traceId = this.#surroundings.random.hex(16) } = parent ?? {};
-    const spans = new SpanMaker(this.#surroundings, traceId);
-    const span = spans.start("receive", spanKind.server, parent && parentOf(parent), attributes);
-    const { spanId } = span;
+    const { payloadLength, qos, retain } = publish;
+    const common = [key.system, "mqtt", key.topic, topic, who, id, key.bytes, payloadLength, key.qos, qos] as const;
+    const attributes = retain ? [...common, key.retain, true] : common;
+    const traceId = parent === undefined ? this.#surroundings.random.hex(traceIdBytes) : parent.traceId;
+    const message = new TracedMessage(this.#surroundings, traceId, parent === undefined ? "" : parent.spanId);
+    const spanId = message.received(attributes);
     const traced = withTraceContext(publish, { traceId, spanId, flags: recorded });
-    traced.trace = new TracedMessage(spans, { spanId, isRemote: false }, span);
+    traced.trace = message;
     // When the turn is over it has been passed on.
-    queueMicrotask(() => spans.end(span));
+    if (this.#ofThisTurn.push(message) === 1) queueMicrotask(this.#turnIsOver);
     return traced;
   }
 
@@ -124,63 +139,55 @@ export class Traces implements Spans {
 /** A span that is not over. */
 type OpenSpan = { -readonly [Key in keyof EndedSpan]: EndedSpan[Key] };
 
-/** Makes the spans of one message at this broker. */
-class SpanMaker {
-  readonly traceId: string;
+const noAttributes: Attributes = [];
+
+/** One message at this broker: what becomes of it, as spans below one that is given, or below that of its coming. */
+class TracedMessage implements MessageTrace {
   readonly #surroundings: Surroundings;
+  readonly #traceId: string;
   /** The time of day less the steady clock's: within one message no correction of the day's time is followed. */
   readonly #sinceEpoch: number;
+  /** The span above those that begin now; "": there is none. */
+  #parentId: string;
+  /** The span of its coming; undefined: it was read from the store. */
+  #received: OpenSpan | undefined;
+  /** Deliveries that are not acknowledged, by client; made for the first. */
+  #open: Map<string, OpenSpan> | undefined;
+  #deliveries = 0;
 
-  constructor(surroundings: Surroundings, traceId: string) {
-    this.traceId = traceId;
+  /** `parentId`: the span above, of another process; "": there is none. */
+  constructor(surroundings: Surroundings, traceId: string, parentId: string) {
     this.#surroundings = surroundings;
+    this.#traceId = traceId;
+    this.#parentId = parentId;
     this.#sinceEpoch = surroundings.clock.wall() - surroundings.clock.now();
   }
 
-  start(name: string, kind: EndedSpan["kind"], parent: EndedSpan["parent"], attributes: Attributes): OpenSpan {
-    const [start, spanId] = [this.#now(), this.#surroundings.random.hex(8)];
-    return { traceId: this.traceId, spanId, parent, name, kind, start, end: start, attributes, error: undefined };
+  /** Begins the span of its coming, and returns its id: all others are below that. */
+  received(attributes: Attributes): string {
+    const span = this.#start("receive", spanKind.server, attributes);
+    this.#received = span;
+    this.#parentId = span.spanId;
+    return span.spanId;
   }
 
-  end(span: OpenSpan): void {
-    span.end = this.#now();
-    this.#surroundings.ended(span);
-  }
-
-  #now(): number {
-    return this.#sinceEpoch + this.#surroundings.clock.now();
-  }
-}
-
-/** One message at this broker: what becomes of it, as spans below one that is given. */
-class TracedMessage implements MessageTrace {
-  readonly #spans: SpanMaker;
-  readonly #parent: NonNullable<EndedSpan["parent"]>;
-  readonly #received: OpenSpan | undefined;
-  /** Deliveries that are not acknowledged, by client. */
-  readonly #open = new Map<string, OpenSpan>();
-  #deliveries = 0;
-
-  /** `received`: the span of its coming, where that was here. */
-  constructor(spans: SpanMaker, parent: NonNullable<EndedSpan["parent"]>, received?: OpenSpan) {
-    this.#spans = spans;
-    this.#parent = parent;
-    this.#received = received;
+  passedOn(): void {
+    this.#end(this.#received!);
   }
 
   settling(): (path: string) => void {
-    const span = this.#start("settle", spanKind.internal);
+    const span = this.#start("settle", spanKind.internal, noAttributes);
     return (path) => {
-      span.attributes = { "mqttzoo.path": path === "through" ? "acknowledged_through" : path };
-      this.#spans.end(span);
+      span.attributes = [key.path, path === "through" ? "acknowledged_through" : path];
+      this.#end(span);
     };
   }
 
   storing(): (how: "committed" | "refused") => void {
-    const span = this.#start("store", spanKind.client);
+    const span = this.#start("store", spanKind.client, noAttributes);
     return (how) => {
       if (how === "refused") span.error = "the store has refused it";
-      this.#spans.end(span);
+      this.#end(span);
     };
   }
 
@@ -192,37 +199,52 @@ class TracedMessage implements MessageTrace {
   deliver(clientId: string, target: TracedTarget, packetId: number): void {
     if (this.#deliveries >= tracedDeliveriesMax) return;
     this.#deliveries++;
-    const span = this.#start("deliver", spanKind.producer, {
-      "messaging.client.id": clientId,
-      "mqttzoo.qos": target.qos,
-    });
-    if (!isAwaited(target, packetId)) return this.#spans.end(span);
+    const span = this.#start("deliver", spanKind.producer, [key.clientId, clientId, key.qos, target.qos]);
+    if (!isAwaited(target, packetId)) return this.#end(span);
     target.trace = this;
+    this.#open ??= new Map();
     const before = this.#open.get(clientId);
     if (before !== undefined) {
       before.error = "not acknowledged: it is sent again";
-      this.#spans.end(before);
+      this.#end(before);
     }
     this.#open.set(clientId, span);
   }
 
   acknowledged(clientId: string): void {
-    const span = this.#open.get(clientId);
+    const span = this.#open?.get(clientId);
     if (span === undefined) return;
-    this.#open.delete(clientId);
-    this.#spans.end(span);
+    this.#open!.delete(clientId);
+    this.#end(span);
   }
 
-  #start(name: string, kind: EndedSpan["kind"], attributes: Attributes = {}): OpenSpan {
-    return this.#spans.start(name, kind, this.#parent, attributes);
+  #start(name: string, kind: EndedSpan["kind"], attributes: Attributes): OpenSpan {
+    const start = this.#now();
+    return {
+      traceId: this.#traceId,
+      spanId: this.#surroundings.random.hex(spanIdBytes),
+      parentId: this.#parentId,
+      hasRemoteParent: this.#received === undefined && this.#parentId !== "",
+      name,
+      kind,
+      start,
+      end: start,
+      attributes,
+      error: undefined,
+    };
+  }
+
+  #end(span: OpenSpan): void {
+    span.end = this.#now();
+    this.#surroundings.ended(span);
+  }
+
+  #now(): number {
+    return this.#sinceEpoch + this.#surroundings.clock.now();
   }
 }
 
 /** Returns true if it is told when the client acknowledges a message. */
 function isAwaited(target: TracedTarget, packetId: number): boolean {
   return packetId !== 0 && target.packetId === packetId;
-}
-
-function parentOf({ spanId }: TraceContext): NonNullable<EndedSpan["parent"]> {
-  return { spanId, isRemote: true };
 }

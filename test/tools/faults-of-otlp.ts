@@ -31,8 +31,8 @@ export const faults: readonly Fault[] = [
   {
     what: "OTLP: a message from another broker begins at nothing",
     file: "src/broker/cluster/arriving.ts",
-    find: "return spans === undefined ? publish : spans.arrived(publish, peer.id);",
-    replace: "return spans === undefined ? publish : spans.received(publish, peer.id);",
+    find: "return spans === undefined ? publish : spans.arrived(publish, topic, peer.id);",
+    replace: "return spans === undefined ? publish : spans.received(publish, topic, peer.id);",
     tests: cluster,
   },
   {

@@ -22,7 +22,15 @@ import { systemRandom } from "../../src/base/random.ts";
 import { makePublish, type Publish } from "../../src/mqtt/publish.ts";
 import { withTraceContext } from "../../src/mqtt/trace-context.ts";
 import { Delivery } from "../../src/server/otlp-delivery.ts";
-import { type EndedSpan, SpanBatches, spanKind, writeSpans } from "../../src/server/otlp-spans.ts";
+import {
+  type AttributeKey,
+  type AttributeValue,
+  attributeKey,
+  type EndedSpan,
+  SpanBatches,
+  spanKind,
+  writeSpans,
+} from "../../src/server/otlp-spans.ts";
 import { Traces } from "../../src/server/otlp-traces.ts";
 import { eventually } from "../support/broker.ts";
 
@@ -97,7 +105,7 @@ test.each([0, 1, 50, 100])("%i %% of messages are traced", (percent) => {
   const { traces, pass } = scene(percent);
   let traced = 0;
   for (let count = 0; count < 20_000; count++) {
-    if (traces.received(plain(), "c").trace !== undefined) traced++;
+    if (traces.received(plain(), "t", "c").trace !== undefined) traced++;
     pass(2);
   }
   expect(Math.abs(traced - 200 * percent)).toBeLessThanOrEqual(percent % 100 === 0 ? 0 : 20 * percent);
@@ -106,11 +114,11 @@ test.each([0, 1, 50, 100])("%i %% of messages are traced", (percent) => {
 test("so many messages are traced in a second, and so many deliveries of one have spans", () => {
   const { traces, spans, pass } = scene(100);
   pass(1000);
-  const traced = Array.from({ length: tracesPerSecondMax + 10 }, () => traces.received(plain(), "c"));
+  const traced = Array.from({ length: tracesPerSecondMax + 10 }, () => traces.received(plain(), "t", "c"));
   expect(traced.filter(({ trace }) => trace !== undefined)).toHaveLength(tracesPerSecondMax);
   expect(traces.skipped).toBe(10);
   pass(1000);
-  const next = traces.received(plain(), "c");
+  const next = traces.received(plain(), "t", "c");
   for (let count = 0; count < tracedDeliveriesMax + 10; count++)
     traces.sent(next, String(count), { qos: 0, retain: false }, 0);
   expect(spans.filter(({ name }) => name === "deliver")).toHaveLength(tracedDeliveriesMax);
@@ -121,18 +129,39 @@ const source = { resource: { "service.name": "mqttzoo", a: 'x"y' }, scope: { nam
 const officialResource = resourceFromAttributes(source.resource);
 
 /** Returns the same span as the official libraries have it. */
-function official({ traceId, spanId, parent, name, kind, start, end, attributes, error }: EndedSpan): ReadableSpan {
+function official(span: EndedSpan): ReadableSpan {
+  const { traceId, spanId, name, kind, start, end, error } = span;
   const time = (ms: number): [number, number] => [Math.floor(ms / 1000), Math.floor((ms % 1000) * 1e6)];
   const common = { duration: time(end - start), ended: true, events: [], links: [] };
   const dropped = { droppedAttributesCount: 0, droppedEventsCount: 0, droppedLinksCount: 0 };
   return {
-    ...{ name, kind: (kind - 1) as SpanKind, attributes, startTime: time(start), endTime: time(end) },
+    ...{
+      name,
+      kind: (kind - 1) as SpanKind,
+      attributes: attributesOf(span),
+      startTime: time(start),
+      endTime: time(end),
+    },
     ...{ ...common, ...dropped, resource: officialResource },
     spanContext: () => ({ traceId, spanId, traceFlags: 1 }),
-    ...(parent === undefined ? {} : { parentSpanContext: { traceId, traceFlags: 1, ...parent } }),
+    ...(span.parentId === "" ? {} : { parentSpanContext: contextOfParent(span) }),
     status: error === undefined ? { code: SpanStatusCode.UNSET } : { code: SpanStatusCode.ERROR, message: error },
     instrumentationScope: source.scope,
   };
+}
+
+function contextOfParent({ traceId, parentId, hasRemoteParent }: EndedSpan) {
+  return { traceId, spanId: parentId, traceFlags: 1, isRemote: hasRemoteParent };
+}
+
+function attributesOf({ attributes }: EndedSpan): Record<string, AttributeValue> {
+  const names = attributes.filter((_, at) => at % 2 === 0) as AttributeKey[];
+  return Object.fromEntries(names.map((name, at) => [nameOf(name), attributes[2 * at + 1]!]));
+}
+
+/** Returns the name that a key was made of. */
+function nameOf(key: AttributeKey): string {
+  return JSON.parse(`${key}}}`).key;
 }
 
 test("spans are written as the official libraries write them", () => {
@@ -140,17 +169,23 @@ test("spans are written as the official libraries write them", () => {
     fc.uint8Array({ minLength: bytes, maxLength: bytes }).map((some) => Buffer.from(some).toString("hex"));
   const value = fc.oneof(fc.string({ unit: "binary" }), fc.boolean(), fc.integer(), fc.constant(0.5));
   const time = fc.integer({ min: 8, max: 4_000_000_000_000 * 8 }).map((eighths) => eighths / 8);
-  const span = fc.record({
+  const parent = fc.oneof(
+    fc.constant({ parentId: "", hasRemoteParent: false }),
+    fc.record({ parentId: hex(8), hasRemoteParent: fc.boolean() }),
+  );
+  const withoutParent = fc.record({
     ...{ traceId: hex(16), spanId: hex(8), start: time, end: time },
-    parent: fc.option(fc.record({ spanId: hex(8), isRemote: fc.boolean() }), { nil: undefined }),
     name: fc.constantFrom("receive", "settle", "store", "deliver"),
     kind: fc.constantFrom<EndedSpan["kind"][]>(1, 2, 3, 4),
-    attributes: fc.dictionary(
-      fc.string().filter((key) => !/^\d+$|^__proto__$/.test(key)),
-      value,
-    ),
+    attributes: fc
+      .dictionary(
+        fc.string().filter((name) => !/^\d+$|^__proto__$/.test(name)),
+        value,
+      )
+      .map((some) => Object.entries(some).flatMap(([name, given]) => [attributeKey(name), given])),
     error: fc.option(fc.string({ unit: "binary" }), { nil: undefined }),
   });
+  const span = fc.tuple(withoutParent, parent).map(([most, above]): EndedSpan => ({ ...most, ...above }));
   // What an official library counts as dropped, and lists that are empty, say nothing; so does a status that is unset.
   const told = (bytes: Uint8Array | undefined) =>
     JSON.parse(new TextDecoder().decode(bytes), (key, part) => {

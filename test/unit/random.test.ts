@@ -18,3 +18,14 @@ test("its numbers lie evenly between 0 and 1, and do not come from Math.random, 
   // And the last bits are not always the same.
   expect(new Set(numbers.map((number) => (number * 2 ** 53) % 8)).size).toBe(8);
 });
+
+test("bytes in hex have their length, whatever it is, are even, and never the same", () => {
+  for (let count = 0; count < 70; count++)
+    expect(systemRandom.hex(count)).toMatch(new RegExp(`^[0-9a-f]{${2 * count}}$`));
+  const drawn = Array.from({ length: 2000 }, () => systemRandom.hex(8));
+  expect(new Set(drawn).size).toBe(drawn.length);
+  const digits = new Map<string, number>();
+  for (const digit of drawn.join("")) digits.set(digit, (digits.get(digit) ?? 0) + 1);
+  // 2,000 of each; their standard deviation is 43.
+  expect([...digits.values()].filter((count) => Math.abs(count - 2000) < 300)).toHaveLength(16);
+});

@@ -63,4 +63,11 @@ test("bytes in which there is none are told apart by a look", () => {
   const bytes = encodeUtf8(`xx${"traceparent"}xx`);
   expect([mentionsTrace(bytes, 0, bytes.length), mentionsTrace(bytes, 3, bytes.length)]).toEqual([true, false]);
   expect(mentionsTrace(bytes, 0, 5)).toBe(false);
+  // Few bytes and many are searched in different ways, and each as far as it says.
+  for (const length of [20, 254, 255, 256, 257, 258, 5000]) {
+    const long = new Uint8Array(length).fill(0x74);
+    long.set(encodeUtf8("traceparent"), length - 11);
+    const found = [0, length - 11, length - 10].map((start) => mentionsTrace(long, start, length));
+    expect([length, ...found, mentionsTrace(long, 0, length - 1)]).toEqual([length, true, true, false, false]);
+  }
 });

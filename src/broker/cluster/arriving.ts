@@ -83,7 +83,7 @@ export class Arriving {
     for (;;) {
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
       if (this.#trace.isOn) tellArrived(this.#trace, { broker: peer.id, publish, route });
-      this.#fanout.liveHere(this.#traced(publish, peer), route, peer);
+      this.#fanout.liveHere(this.#traced(publish, route, peer), route, peer);
       if (at >= end) return;
       // The first of them may go to so many that the others have to wait.
       if (this.#fanout.isUnderWay(route))
@@ -208,9 +208,9 @@ export class Arriving {
   }
 
   /** Returns the message to go on with, as `Spans.received` does. */
-  #traced(publish: Publish, peer: Peer): Publish {
+  #traced(publish: Publish, { topic }: ClusterRoute, peer: Peer): Publish {
     const { spans } = this.#context;
-    return spans === undefined ? publish : spans.arrived(publish, peer.id);
+    return spans === undefined ? publish : spans.arrived(publish, topic, peer.id);
   }
 
   /** Reads the packet of a delivery into `#publish`. Throws `ProtocolError` if it is malformed. */
@@ -250,7 +250,8 @@ export class Arriving {
     // for it.
     const isUnpaid = !isFree && payment === undefined;
     const here = isUnpaid ? { ...addressees, handles: new Set<number>(), isUnpaid } : addressees;
-    const settlement = route && this.#fanout.deliverHere(this.#traced(publish, peer), route, here, payment).settlement;
+    const settlement =
+      route && this.#fanout.deliverHere(this.#traced(publish, route, peer), route, here, payment).settlement;
     if (route === undefined) payment?.close();
     if (id === 0) return;
     // A session that is here but does not subscribe any more is not owed the message.

@@ -12,9 +12,9 @@ export interface Spans {
    * Called for each PUBLISH of a client that may be passed on. Returns the message to go on with: the same, or, if it
    * is traced, one that owns its bytes, has a `trace`, and carries the context of this hop.
    */
-  received(publish: Publish, clientId: string): Publish;
+  received(publish: Publish, topic: string, clientId: string): Publish;
   /** Called for a message of another broker; returns what `received` does. */
-  arrived(publish: Publish, brokerId: string): Publish;
+  arrived(publish: Publish, topic: string, brokerId: string): Publish;
   /** Returns false if none of the messages that lie in these bytes, as packets, can be traced. */
   mayBeIn(bytes: Uint8Array, start: number, end: number): boolean;
   /**
