@@ -7,7 +7,7 @@ import { finish } from "../src/base/slices.ts";
 import { isOwnTopic, ownTopicWords } from "../src/broker/publish/own-topics.ts";
 import { isTopicName, parseFilter } from "../src/mqtt/topic.ts";
 import { readText } from "../src/server/operator-files.ts";
-import { say, sayJson } from "./output/print.ts";
+import { say, sayJson, sayPainted } from "./output/print.ts";
 
 interface Flags {
   readonly aclFile?: string;
@@ -67,7 +67,8 @@ function check(user: string, topic: string, access: string, flags: Flags): void 
     sayJson({ ...asked, allowed: isAllowed, file, line, by });
   } else {
     const who = user === "" ? "a client without a user name" : user;
-    say(`${isAllowed ? "yes" : "no"}: ${who} may ${isAllowed ? "" : "not "}${access} ${topic}: ${by}`);
+    const said = [isAllowed ? "yes" : "no", isAllowed ? "green" : "red"] as const;
+    sayPainted(said, `: ${who} may ${isAllowed ? "" : "not "}${access} ${topic}: ${by}`);
     if (isOpen) say("some patterns look at the client id (%c): name one with --client ID");
   }
   process.exitCode = isAllowed ? 0 : 1;

@@ -6,6 +6,7 @@ import { hostOf } from "../src/server/listeners.ts";
 import { type Server, startServer } from "../src/server/server.ts";
 import { addBrokerOptions, printedOf, resolveOptions, toBrokerOptions } from "./flags/broker-config.ts";
 import { yamlOf } from "./flags/config-file.ts";
+import { isColoured, paintedLogLine } from "./output/colours.ts";
 import { say } from "./output/print.ts";
 
 /** Lines of the stack that are printed of an error of our own. */
@@ -47,7 +48,9 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     return;
   }
   const options = toBrokerOptions(resolved);
-  const log = createLog({ level: options.logLevel, format: options.logFormat });
+  const { logLevel: level, logFormat: format } = options;
+  const write = (line: string): void => void process.stderr.write(paintedLogLine(line));
+  const log = createLog({ level, format, ...(format === "text" && isColoured(2) ? { write } : {}) });
   endLoudly(log);
   let started: Server | undefined;
   let stopping = false;

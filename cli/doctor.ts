@@ -19,6 +19,7 @@ import {
   whereOf,
 } from "./flags/place-flags.ts";
 import { refuseWithSn } from "./flags/sn-client-flags.ts";
+import type { Style } from "./output/colours.ts";
 import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
@@ -90,10 +91,16 @@ async function runSn(isUrl: boolean, flags: DoctorFlags): Promise<void> {
 
 /** Prints what was found, and ends. */
 function report(rows: readonly Row[], flags: DoctorFlags): never {
-  printRows(rows, flags.json === true);
+  printRows(rows, flags.json === true, styleOf);
   const broken = rows.filter(({ result }) => result === ("fail" satisfies Result)).length;
   if (broken > 0) complain(`${broken === 1 ? "one thing is" : `${broken} things are`} broken`);
   process.exit(broken === 0 ? 0 : 1);
+}
+
+const resultStyles: Readonly<Record<Result, Style>> = { ok: "green", note: "cyan", warn: "yellow", fail: "red" };
+
+function styleOf(column: string, value: Row[string]): Style | undefined {
+  return column === "result" ? resultStyles[value as Result] : undefined;
 }
 
 /** Rejects with `OperatingError` if it cannot be reached, or does not let us in. */

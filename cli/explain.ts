@@ -7,7 +7,8 @@ import { traceSecondsMax } from "../src/base/trace-limits.ts";
 import { type ApiPlace, askApi, listenApi } from "../src/server/api-client.ts";
 import { withPlace } from "./flags/api-flags.ts";
 import { argument, duration } from "./flags/parsers.ts";
-import { complain, say, sayJson, tell } from "./output/print.ts";
+import type { Style } from "./output/colours.ts";
+import { complain, say, sayJson, sayPainted, tell } from "./output/print.ts";
 import { lineOf } from "./trace.ts";
 
 interface Flags extends ApiPlace {
@@ -26,6 +27,8 @@ const headings = {
   possible: "It may be that:",
   fact: "What is so besides:",
 } as const;
+
+const styles: Readonly<Record<keyof typeof headings, Style>> = { certain: "red", possible: "yellow", fact: "cyan" };
 
 export function explainCommand(): Command {
   const explain = new Command("explain").description(
@@ -79,8 +82,9 @@ function sayFindings(findings: readonly FindingRow[], isDelivery: boolean): void
   for (const weight of ["certain", "possible", "fact"] as const) {
     const some = findings.filter((one) => one.weight === weight);
     if (some.length === 0) continue;
-    if (isDelivery) say(headings[weight]);
-    for (const { broker, cause, text } of some) say(`  [${cause}] ${text} (broker ${broker})`);
+    if (isDelivery) sayPainted([headings[weight], "bold"]);
+    for (const { broker, cause, text } of some)
+      sayPainted("  ", [`[${cause}]`, styles[weight]], ` ${text} `, [`(broker ${broker})`, "dim"]);
   }
 }
 

@@ -12,6 +12,7 @@ import { explainCommand } from "./explain.ts";
 import { healthCommand } from "./health.ts";
 import { importCommand } from "./import.ts";
 import { manCommand } from "./man.ts";
+import { addColourOption } from "./output/colours.ts";
 import { passwdCommand } from "./passwd.ts";
 import { profileCommand } from "./profile.ts";
 import { pubCommand } from "./pub.ts";
@@ -73,6 +74,7 @@ mqttzoo COMMAND --help tells more.`,
   program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(retainedCommand());
   program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
   program.addCommand(importCommand()).addCommand(profileCommand());
+  addColourOption(program);
   program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
   program.addCommand(manCommand(program), { hidden: true });
   return program;

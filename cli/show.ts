@@ -6,6 +6,7 @@ import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { withCluster } from "./cluster/open-tree.ts";
 import { type ApiInstead, withApiInstead } from "./flags/api-flags.ts";
 import { type TreeFlags, withPlace } from "./flags/tree-flags.ts";
+import type { Style } from "./output/colours.ts";
 import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 import { apiViews } from "./show/api-views.ts";
@@ -52,15 +53,22 @@ Examples:
 async function run(what: View, { zk, json, api, data, cafile, tokenFile, ...files }: Flags): Promise<void> {
   if (api !== undefined || zk === undefined) {
     const rows = await apiViews[what]({ api, data, cafile, tokenFile }).catch(alsoInZooKeeper);
-    return printRows(rows, json === true);
+    return printRows(rows, json === true, styleOf);
   }
   if (!isOfTree(what))
     throw new OperatingError("EUSAGE", `ZooKeeper knows no ${what}: ask a broker with --api http://HOST:PORT`);
   const strangers = new Map<string, string>();
   const view = (zookeeper: ZooKeeper): Promise<Row[]> => treeViews[what](zookeeper, strangers);
-  printRows(await withCluster({ zk, what: "cluster", ...files }, view), json === true);
+  printRows(await withCluster({ zk, what: "cluster", ...files }, view), json === true, styleOf);
   const words = describeStrangers(strangers);
   if (words !== undefined) complain(words);
+}
+
+/** Returns a style for the cells that somebody should look at. */
+function styleOf(column: string, value: Row[string]): Style | undefined {
+  if (column === "linksDown") return value === null ? undefined : "red";
+  if (column === "draining") return value === true ? "yellow" : undefined;
+  return column === "trouble" || column === "reason" ? "yellow" : undefined;
 }
 
 function isOfTree(what: View): what is keyof typeof treeViews {

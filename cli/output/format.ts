@@ -21,6 +21,8 @@ export interface FormatOptions {
   readonly now: Date;
   /** Makes what comes from outside fit for where it is printed; the format's own texts stay as they are. */
   readonly show?: (field: Uint8Array) => Uint8Array;
+  /** Puts %t into a colour; as it is unless set. */
+  readonly paintTopic?: (topic: Uint8Array) => Uint8Array;
   /** The payload as %p prints it; as it is unless set. */
   readonly payload?: Uint8Array;
 }
@@ -89,13 +91,20 @@ export function parseFormat(format: string): readonly Part[] {
 
 /** Throws `NoJson`. */
 export function formatMessage(parts: readonly Part[], message: Message, options: FormatOptions): Buffer {
-  const { now, show = (field) => field } = options;
+  const { now, show = (field) => field, paintTopic = (topic) => topic } = options;
   return Buffer.concat(
     parts.map((part) => {
       if ("text" in part) return Buffer.from(part.text);
-      return "time" in part ? Buffer.from(timeText(part.time, now)) : show(formatField(part, message, options));
+      if ("time" in part) return Buffer.from(timeText(part.time, now));
+      const field = show(formatField(part, message, options));
+      return part.what === "t" ? paintTopic(field) : field;
     }),
   );
+}
+
+/** Returns true if a format's own texts speak to a terminal, in colours say. */
+export function hasEscapes(parts: readonly Part[]): boolean {
+  return parts.some((part) => "text" in part && part.text.includes("\x1b"));
 }
 
 function formatField(field: Field, message: Message, { isPretty, now, payload: shown }: FormatOptions): Buffer {

@@ -2,7 +2,8 @@
 import { isatty } from "node:tty";
 import { printableJson } from "../../src/base/printable.ts";
 import type { Message } from "../../src/client/connection-options.ts";
-import { describeMessage, formatMessage, NoJson, type parseFormat } from "./format.ts";
+import { isColoured, painted } from "./colours.ts";
+import { describeMessage, formatMessage, hasEscapes, NoJson, type parseFormat } from "./format.ts";
 import { layOut } from "./json-text.ts";
 import type { MessageFolder } from "./message-folder.ts";
 import { type FormatName, NotOfFormat, type PayloadCodec } from "./payload-formats.ts";
@@ -51,7 +52,8 @@ export class MessagePrinter {
     if (print !== undefined) {
       const payload = payloads === undefined ? message.payload : this.#show(message).bytes;
       try {
-        return Buffer.concat([formatMessage(print, message, { isPretty, now, show: shown, payload }), end]);
+        const how = { isPretty, now, show: shown, payload, ...(hasEscapes(print) ? {} : { paintTopic }) };
+        return Buffer.concat([formatMessage(print, message, how), end]);
       } catch (error) {
         if (!(error instanceof NoJson)) throw error;
         report(error.message);
@@ -63,7 +65,7 @@ export class MessagePrinter {
     const isEmpty = message.payload.length === 0;
     if (isEmpty && !verbose) return undefined;
     const payload = isEmpty ? Buffer.from("(null)") : shown(this.#show(message).bytes);
-    return Buffer.concat([verbose ? shown(Buffer.from(`${message.topic} `)) : Buffer.of(), payload, end]);
+    return Buffer.concat([verbose ? topicBefore(message) : Buffer.of(), payload, end]);
   }
 
   #jsonOf(message: Message, now: Date, file: string | undefined): string {
@@ -98,6 +100,15 @@ export class MessagePrinter {
     this.#isTold = true;
     this.#options.report(`a message of ${topic} is not ${format} (${why}): it is printed in hex, as all that are not`);
   }
+}
+
+/** Returns what stands before the payload with `-v`. */
+function topicBefore({ topic }: Message): Uint8Array {
+  return Buffer.concat([paintTopic(shown(Buffer.from(topic))), Buffer.from(" ")]);
+}
+
+function paintTopic(topic: Uint8Array): Uint8Array {
+  return isColoured(1) ? Buffer.from(painted(Buffer.from(topic).toString(), "cyan")) : topic;
 }
 
 function ofText(payload: Uint8Array): ShownPayload {

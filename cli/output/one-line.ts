@@ -1,11 +1,13 @@
 /** Commander's complaints about a command line, as one line that names the page where more stands. */
 import type { Command, CommanderError, Option } from "commander";
+import { isColoured, painted } from "./colours.ts";
 import { print } from "./standard-output.ts";
 
 /** Has a command, and all below it, throw what is wrong with the words, and offer help in the same way everywhere. */
 export function useOneLine(command: Command): void {
   command.exitOverride();
-  command.configureOutput({ outputError: () => {}, writeOut: print });
+  command.configureOutput({ outputError: () => {}, writeOut: print, getOutHasColors: () => isColoured(1) });
+  command.configureHelp({ styleTitle: (title) => painted(title, "bold") });
   command.showSuggestionAfterError(true);
   // Where -h is not a host, as with mosquitto's clients, it asks for help.
   if (!command.options.some(({ short }) => short === "-h")) command.helpOption("-h, --help", "print this help");

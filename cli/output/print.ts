@@ -4,12 +4,22 @@
  */
 import { isatty } from "node:tty";
 import { printable, printableJson, printableLines } from "../../src/base/printable.ts";
+import { painted, type Style } from "./colours.ts";
 import { withHint } from "./hints.ts";
 import { print, printError } from "./standard-output.ts";
 
 /** Prints one line on standard output. Throws as `print` does. */
 export function say(line: string): void {
   print(`${printable(line)}\n`);
+}
+
+/** Prints one line on standard output, of parts that may have styles. Throws as `print` does. */
+export function sayPainted(...parts: readonly (string | readonly [text: string, style: Style | undefined])[]): void {
+  const shown = parts.map((part) => {
+    const [text, style] = typeof part === "string" ? [part, undefined] : part;
+    return painted(printable(text), style);
+  });
+  print(`${shown.join("")}\n`);
 }
 
 /** Prints a text of several lines on standard output. Throws as `print` does. */
@@ -37,7 +47,7 @@ export function shown(bytes: Uint8Array): Uint8Array {
 
 /** Prints one line on standard error that says what is wrong, and what helps. */
 export function complain(text: string): void {
-  tell(`mqttzoo: ${withHint(text)}`);
+  printError(`${painted("mqttzoo:", "red", 2)} ${printable(withHint(text))}\n`);
 }
 
 /** Prints one line on standard error. */

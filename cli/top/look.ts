@@ -1,6 +1,7 @@
 /** A look at a broker, as `mqttzoo top` shows it: on a terminal, as one line, or as JSON. */
 import { printable } from "../../src/base/printable.ts";
 import { sparkline } from "../bank/watch.ts";
+import { painted, type Style } from "../output/colours.ts";
 import { type Row, tableOf } from "../output/table.ts";
 import type { TopicRate } from "./topic-rates.ts";
 
@@ -26,6 +27,8 @@ export interface Look {
 
 export const rateNames = ["received", "sent", "dropped", "refused", "bytesReceived", "bytesSent"] as const;
 export type RateName = (typeof rateNames)[number];
+
+type Line = readonly [text: string, style?: Style | undefined];
 
 /** Rates of before that are drawn. */
 const pastMax = 40;
@@ -74,15 +77,17 @@ export function toPage(
     ["retained", number(retained)],
     ["memory", memoryBytes === undefined ? undefined : inBytes(memoryBytes)],
   ];
-  const rateLine = (label: string, name: RateName, bytes?: RateName): string => {
+  const rateLine = (label: string, name: RateName, bytes?: RateName): Line => {
     const drawn = sparkline([...past, look].slice(-pastMax).map((one) => one.rates[name] ?? 0));
     const volume = bytes === undefined || rates[bytes] === undefined ? "" : `  ${inBytes(rates[bytes]!)}/s`;
-    return `${label.padEnd(9)}${`${inWords(rates[name])}/s`.padStart(12)}${volume.padEnd(14)} ${drawn}`;
+    const text = `${label.padEnd(9)}${`${inWords(rates[name])}/s`.padStart(12)}${volume.padEnd(14)} ${drawn}`;
+    const isLost = (name === "dropped" || name === "refused") && (rates[name] ?? 0) > 0;
+    return [text, isLost ? "yellow" : undefined];
   };
-  const lines = [
-    `${where}${told.length === 0 ? "" : `  ${told.join(", ")}`}  ${time} UTC`,
-    facts.flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value}`])).join("   "),
-    "",
+  const lines: Line[] = [
+    [`${where}${told.length === 0 ? "" : `  ${told.join(", ")}`}  ${time} UTC`, "bold"],
+    [facts.flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value}`])).join("   ")],
+    [""],
     rateLine("in", "received", "bytesReceived"),
     rateLine("out", "sent", "bytesSent"),
     rateLine("dropped", "dropped"),
@@ -92,8 +97,11 @@ export function toPage(
     (table) => table !== undefined,
   );
   const each = Math.floor((rows - lines.length) / Math.max(1, tables.length)) - 1;
-  for (const table of tables) if (each > 1) lines.push("", ...table.slice(0, each));
-  return lines.slice(0, rows).map((line) => cutTo(printable(line), columns));
+  for (const table of tables) {
+    const [head = "", ...body] = table.slice(0, each);
+    if (each > 1) lines.push([""], [head, "bold"], ...body.map((text): Line => [text]));
+  }
+  return lines.slice(0, rows).map(([text, style]) => painted(cutTo(printable(text), columns), style));
 }
 
 function topicTable({ topics }: Look): string[] | undefined {

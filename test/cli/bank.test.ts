@@ -205,7 +205,7 @@ test("a cluster: filled from two brokers to its last credits, raised while it ru
 }, 120_000);
 
 test("the console, on a terminal", async () => {
-  const child = runOnTerminal(["bank", "--zk", cluster.zk]);
+  const child = runOnTerminal(["bank", "--zk", cluster.zk], { NO_COLOR: "1" });
   let seen = "";
   const reading = (async () => {
     for await (const bytes of child.stdout) seen += Buffer.from(bytes).toString();
@@ -262,7 +262,7 @@ test("the console, on a terminal", async () => {
 }, 120_000);
 
 test("the console ends with its input", async () => {
-  const child = runOnTerminal(["bank", "--zk", cluster.zk]);
+  const child = runOnTerminal(["bank", "--zk", cluster.zk], { NO_COLOR: "1" });
   let seen = "";
   for await (const bytes of child.stdout) {
     const had = seen.includes("bank>");

@@ -49,9 +49,11 @@ function lastWords(stderr: string | undefined): string {
 }
 
 /** Runs the executable on a terminal of its own: what is written to its standard input is typed there. */
-export function runOnTerminal(args: readonly string[]) {
+export function runOnTerminal(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const command = ["script", "-qec", [executable, ...args].join(" "), "/dev/null"];
-  return killedAtExit(Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "ignore" }));
+  // Without TERM, as where the tests run by themselves, a terminal is one that knows nothing.
+  const all = { ...process.env, NO_COLOR: "", TERM: "xterm", ...env };
+  return killedAtExit(Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "ignore", env: all }));
 }
 
 export interface Ended {

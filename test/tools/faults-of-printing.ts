@@ -6,6 +6,14 @@ const output = "test/cli/output.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "printing: colours reach pipes and files",
+    file: "cli/output/colours.ts",
+    find: ' && terminal !== "dumb" && isatty(stream)',
+    replace: ' && terminal !== "dumb"',
+    tests: "test/cli/colours.test.ts",
+    needsBuild: true,
+  },
+  {
     what: "printing: a stranger writes lines of his own into the log",
     file: "src/base/log.ts",
     find: "printable(String(msg))",
