@@ -206,6 +206,8 @@ export const dropFetchBytesMax = 1024 * 1024;
 export const dropTakeMax = 128;
 /** The delay with which it is written down how far a session has come with what is not promised to it. */
 export const dropSaveMs = 500;
+/** Clients whose places in mail drops nobody could pay for that are looked at again at once. */
+export const latePlacesTryMax = 64;
 /** A mail drop is closed when no live broker has asked for it for so long. */
 export const dropCloseMs = 60_000;
 

@@ -10,7 +10,7 @@ import { clientRefusePartMin } from "../base/memory-limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { cursorPath, subscriberPath } from "../coordinator/paths.ts";
-import { jsonTextWeightOf, subscriptionWeightOf, textWeightOf } from "../coordinator/weight.ts";
+import { subscriptionTextsOf, subscriptionWeightOf } from "../coordinator/weight.ts";
 import type { Payment, Price } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { paidBy } from "../mail/paid.ts";
@@ -321,7 +321,7 @@ export class SubscribeHandler {
     const { text } = subscription.filter;
     if (mailbox === undefined) return this.#interest.priceOf(text);
     const cursor = this.#drops.concerns(subscription) ? cursorPath(clientId, text) : undefined;
-    const texts = textWeightOf(bankAccount.branch) + jsonTextWeightOf(payer);
+    const texts = subscriptionTextsOf({ branch: bankAccount.branch, payer });
     return bankAccount.priceOf(subscriptionWeightOf(subscriberPath(text, clientId), texts, cursor));
   }
 

@@ -180,6 +180,17 @@ export function subscriptionWeightOf(path: string, texts: number, cursor: string
   return cursor === undefined ? place : place + nodeWeightOf(cursor, jsonBytes);
 }
 
+/** Bytes of the texts in a persistent session's subscription: the branch that pays for it, and for which user. */
+export function subscriptionTextsOf({
+  branch,
+  payer = "",
+}: {
+  readonly branch: string;
+  readonly payer?: string;
+}): number {
+  return textWeightOf(branch) + jsonTextWeightOf(payer);
+}
+
 /** Returns the weight of a will whose record has so many bytes; it grows a little when the connection is lost. */
 export function willWeightOf(path: string, bytes: number): number {
   return placeWeightOf(path) + recordBytes + bytes;

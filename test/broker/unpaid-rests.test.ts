@@ -14,7 +14,7 @@ import { dropSlipsFreeWeightOf, nodeWeightOf, sessionWeightOf } from "../../src/
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { leaveCredits } from "../support/credits.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
-import { unpaidSlipsIn } from "../support/unpaid-slips.ts";
+import { unpaidIn } from "../support/unpaid-slips.ts";
 
 const patienceMs = 60_000;
 const maxInflight = 16;
@@ -336,7 +336,7 @@ test("slips for what lies in mail drops are paid for, and as many as one take an
       expect(count).toBeLessThanOrEqual(maxInflight / 2 + maxQueued / 4);
     }
     const { coordinator, clock } = broker.server.broker.context;
-    expect(await unpaidSlipsIn(coordinator)).toEqual([]);
+    expect(await unpaidIn(coordinator)).toEqual([]);
     const { places } = (await takeWeighed(coordinator, clock.wall()))!;
     for (const path of clientIds.map(sessionPath)) {
       const { credits } = places.find((place) => place.path === path)!;

@@ -10,7 +10,7 @@ import { isRetainedLevel, nameOf, partPath, prepaidName } from "../../src/coordi
 import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
-import { unpaidSlipsOf } from "../support/unpaid-slips.ts";
+import { unpaidPlacesOf, unpaidSlipsOf } from "../support/unpaid-slips.ts";
 import { unpadded } from "./actors.ts";
 import { wallStart } from "./broker-node.ts";
 import type { World } from "./world.ts";
@@ -190,10 +190,10 @@ export async function tooHeavy(world: World): Promise<string[]> {
   return snapshot.weight <= paid + unpaidWeightMax ? [] : [`${snapshot.weight} bytes are stored, and ${paid} paid for`];
 }
 
-/** Slips that nobody else pays for are paid for by their sessions, as `unpaidSlipsOf` says. */
-export function unpaidSlips({ tree, mailDrop }: World): string[] {
+/** Slips and places in mail drops are paid for by their sessions and subscriptions, as `unpaidSlipsOf` says. */
+export function unpaidSlips({ tree }: World): string[] {
   const nodes = new Map([...tree.nodes].map(([path, { data }]) => [path, data] as const));
-  return unpaidSlipsOf(nodes, mailDrop.length > 0 ? "drops" : "no drops");
+  return [...unpaidSlipsOf(nodes), ...unpaidPlacesOf(nodes)];
 }
 
 /** A session that has no slips any more pays for none. */

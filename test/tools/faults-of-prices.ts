@@ -305,4 +305,26 @@ export const faults: readonly Fault[] = [
     replace: "nothing;\n",
     tests: "test/unit/branch.test.ts",
   },
+  {
+    what: "rests: a session that is older than its mail drop gets a slip free of charge",
+    file: "src/broker/delivery/prepaid-slips.ts",
+    find: "weights[0]! <= this.#dropsFreeWeight;",
+    replace: "weights[0]! <= Math.max(2000, this.#dropsFreeWeight);",
+    tests: "test/unit/rooms/drops.test.ts",
+  },
+  {
+    what: "rests: places in mail drops that are younger than their subscriptions are free of charge",
+    file: "src/broker/drops/mail-drops.ts",
+    find: "client.mailbox === undefined ? subscription : this.#places.pay(client, subscription, cursor);",
+    replace:
+      "client.mailbox === undefined || cursor.czxid > 0 ? subscription : this.#places.pay(client, subscription, cursor);",
+    tests: "test/broker/late-places.test.ts",
+  },
+  {
+    what: "rests: a place in a mail drop for which nobody could pay is never paid for",
+    file: "src/broker/drops/late-places.ts",
+    find: "      this.#events.retry(client);\n",
+    replace: "",
+    tests: "test/broker/late-places.test.ts",
+  },
 ];

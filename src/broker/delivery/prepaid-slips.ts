@@ -6,15 +6,16 @@
  * `dropSlipsFreeMax`). Before there are more they are paid for in one sum, by a node of its own; that goes when it has
  * not been needed for a while. Where nobody can pay, the client gets its messages a few at a time.
  */
+import { weightPaidBy } from "../../bank/price.ts";
 import { slipsFreeMax, slipsIdleMs, slipsRetryMs, slipsTimesMax } from "../../base/bank-limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { prepaidSlipsPath, sessionPath } from "../../coordinator/paths.ts";
 import {
-  dropSlipsFreeWeightOf,
   dropSlipWeightOf,
   heldIdWeightOf,
   idSlipWeightOf,
   jsonTextWeightOf,
+  sessionWeightOf,
 } from "../../coordinator/weight.ts";
 import type { Price } from "../../mail/ledger.ts";
 import { encodePaid, type Paid } from "../../mail/paid.ts";
@@ -86,7 +87,7 @@ export class PrepaidSlips {
     if (sum > room()) this.#raise(this.#weightOf(exchanges + places) + weights[0]!, sum - weights[0]!);
     let covered = 0;
     for (let left = room(); covered < weights.length && weights[covered]! <= left; covered++) left -= weights[covered]!;
-    const isFree = covered === 0 && before === 0 && weights[0]! <= dropSlipsFreeWeightOf(this.#path);
+    const isFree = covered === 0 && before === 0 && weights[0]! <= this.#dropsFreeWeight;
     if (isFree) covered = 1;
     this.#dropWeight = weights.slice(0, covered).reduce((all, weight) => all + weight, before);
     return covered;
@@ -129,6 +130,18 @@ export class PrepaidSlips {
 
   get #path(): string {
     return sessionPath(this.#client.session.clientId);
+  }
+
+  /**
+   * The weight that is paid for with the session besides itself and its will: slips for what lies in mail drops, if
+   * there were any when it was begun.
+   */
+  get #dropsFreeWeight(): number {
+    const { paid, user, willBytes } = this.#client;
+    if (paid === undefined) return 0;
+    const { branch, credits, payer = "" } = paid;
+    const texts = jsonTextWeightOf(user) + jsonTextWeightOf(payer) + 2 * jsonTextWeightOf(branch);
+    return weightPaidBy(credits) - sessionWeightOf(this.#path, texts) - willBytes;
   }
 
   /** Returns the weight that must be paid for where so many packet ids are taken. */

@@ -32,6 +32,7 @@ import type { DropFeeds, LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import { cursorOperation, DropFeed } from "./drop-feed.ts";
 import { type Cursor, DropLog } from "./drop-log.ts";
+import { LatePlaces } from "./late-places.ts";
 
 /** A mail drop's filter, as its znode says. */
 interface DropRecord {
@@ -67,11 +68,16 @@ export class MailDrops {
   /** The drop logs, by the path that they begin at. */
   readonly #logs = new Map<string, DropLog>();
   readonly #lines = new LineLimit<"unpaid">();
+  readonly #places: LatePlaces;
   /** When this broker first saw, in ms by the clock's `now`, that no live broker asks for a filter. */
   readonly #unwantedSince = new Map<string, number>();
 
   constructor(context: ClusterContext) {
     this.#context = context;
+    this.#places = new LatePlaces(context, {
+      unpaid: (client, price) => this.#tellUnpaid(client, price),
+      retry: (client) => this.resume(client),
+    });
     this.#mirror = new Mirror(context.coordinator, {
       root: dropsPath,
       concerns: (path) => parentPath(path) === dropsPath && isEncodedPath(dropsPath, path),
@@ -129,7 +135,8 @@ export class MailDrops {
     if (client.connection === undefined || !this.concerns(subscription)) return;
     const feed =
       this.#feeds.get(client)?.get(subscription.filter.text) ??
-      this.#open(client, subscription, this.#startOf(subscription));
+      this.#openLate(client, subscription, this.#startOf(subscription));
+    if (feed === undefined) return;
     feed.subscription = subscription;
     feed.pump();
   }
@@ -145,8 +152,10 @@ export class MailDrops {
         (cursors) => {
           if (client.connection !== connection) return;
           for (const [text, subscription] of client.session.subscriptions) {
-            if (!client.followsDrops(text) && this.concerns(subscription))
-              this.#open(client, subscription, cursors.get(text) ?? this.#beginningOf(subscription));
+            if (client.followsDrops(text) || !this.concerns(subscription)) continue;
+            const cursor = cursors.get(text);
+            if (cursor !== undefined) this.#open(client, subscription, cursor);
+            else this.#openLate(client, subscription, this.#beginningOf(subscription));
           }
           client.pump();
         },
@@ -158,6 +167,7 @@ export class MailDrops {
 
   /** Closes all feeds of a session whose connection is gone. */
   detach(client: LocalSession): void {
+    this.#places.forget(client);
     for (const text of [...(this.#feeds.get(client)?.keys() ?? [])]) this.#closeFeed(client, text);
   }
 
@@ -221,6 +231,15 @@ export class MailDrops {
       if (!client.followsDrops(text) && this.concerns(subscription))
         this.#open(client, subscription, this.#beginningOf(subscription)).pump();
     }
+  }
+
+  /**
+   * Opens the feed of a subscription that may be older than the mail drop, so nobody has paid for its place there yet.
+   * Returns undefined where nobody can: it is tried again.
+   */
+  #openLate(client: LocalSession, subscription: Subscription, cursor: Cursor): DropFeed | undefined {
+    const paid = client.mailbox === undefined ? subscription : this.#places.pay(client, subscription, cursor);
+    return paid && this.#open(client, paid, cursor);
   }
 
   #open(client: LocalSession, subscription: Subscription, cursor: Cursor): DropFeed {

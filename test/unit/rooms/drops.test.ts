@@ -8,6 +8,7 @@ import type { LocalSession } from "../../../src/broker/delivery/local-session.ts
 import { DropFeed } from "../../../src/broker/drops/drop-feed.ts";
 import { type Cursor, DropLog, isAfter } from "../../../src/broker/drops/drop-log.ts";
 import { cursorPath, mailPath, prepaidSlipsPath, sessionPath } from "../../../src/coordinator/paths.ts";
+import { dropSlipsFreeWeightOf, sessionWeightOf } from "../../../src/coordinator/weight.ts";
 import type { Price } from "../../../src/mail/ledger.ts";
 import { makePublish, type Publish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
@@ -229,8 +230,8 @@ describe("a subscription's way along it", () => {
 });
 
 describe("slips of a session that lasts, for what lies there", () => {
-  /** A session whose client takes nothing, and messages for it. */
-  async function hoard(count: number) {
+  /** A session, begun after or before there were mail drops, whose client takes nothing, and messages for it. */
+  async function hoard(count: number, since: "after" | "before" = "after") {
     const made = scene();
     const { context, store, lay, client, subscription, feed } = made;
     for (let number = 0; number < count; number++) await lay("d/x", String(number));
@@ -238,8 +239,12 @@ describe("slips of a session that lasts, for what lies there", () => {
     await settled();
     const { client: to, state } = client("c", 100);
     state.room = 0;
-    store.put(sessionPath("c"), "{}");
-    store.put(cursorPath("c", "d/#"), "{}");
+    // Begun, and paid for, where there are mail drops.
+    const weight =
+      sessionWeightOf(sessionPath("c"), 0) + (since === "after" ? dropSlipsFreeWeightOf(sessionPath("c")) : 0);
+    const paid = { branch: "", credits: context.bankAccount.priceOf(weight) };
+    to.payBy(paid, 0);
+    store.put(sessionPath("c"), JSON.stringify(paid));
     const begin = async (): Promise<void> => {
       feed(to, log, subscription("d/#"));
       await settled();
@@ -283,6 +288,18 @@ describe("slips of a session that lasts, for what lies there", () => {
     pass(slipsRetryMs);
     await settled();
     expect([slips().length, isPaid()]).toEqual([5, true]);
+    expect(await unpaidSlipsIn(store)).toEqual([]);
+  });
+
+  test("are none where nobody can pay if the session is older than the mail drop, until somebody can", async () => {
+    const { store, begin, slips, pass, account, unpaid } = await hoard(2, "before");
+    account.grant = account.bound;
+    await begin();
+    expect([slips().length, unpaid.length]).toEqual([0, 1]);
+    account.grant = Number.MAX_SAFE_INTEGER;
+    pass(slipsRetryMs);
+    await settled();
+    expect(slips().length).toBe(2);
     expect(await unpaidSlipsIn(store)).toEqual([]);
   });
 
