@@ -16,7 +16,8 @@ let left = 0;
  */
 export const systemRandom: Random = {
   next() {
-    if (left === 0) left = crypto.getRandomValues(words).length;
+    // One word may be left, since hex takes them one by one.
+    if (left < 2) left = crypto.getRandomValues(words).length;
     const high = words[--left]! >>> 5;
     const low = words[--left]! >>> 6;
     // 53 bits, all that such a number has.

@@ -92,8 +92,15 @@ export const faults: readonly Fault[] = [
   {
     what: "guessing: chance can be worked out from what was seen of it",
     file: "src/base/random.ts",
-    find: "    if (left === 0) left",
-    replace: "    if (Math.random() >= 0) return Math.random();\n    if (left === 0) left",
+    find: "    if (left < 2) left",
+    replace: "    if (Math.random() >= 0) return Math.random();\n    if (left < 2) left",
+    tests: "test/unit/random.test.ts",
+  },
+  {
+    what: "guessing: a number takes a word that is not there",
+    file: "src/base/random.ts",
+    find: "    if (left < 2) left",
+    replace: "    if (left === 0) left",
     tests: "test/unit/random.test.ts",
   },
 ];

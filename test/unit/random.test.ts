@@ -29,3 +29,16 @@ test("bytes in hex have their length, whatever it is, are even, and never the sa
   // 2,000 of each; their standard deviation is 43.
   expect([...digits.values()].filter((count) => Math.abs(count - 2000) < 300)).toHaveLength(16);
 });
+
+test("numbers and hex digits draw from the same words, in whatever turn", () => {
+  const count = 2000;
+  const numbers = new Set<number>();
+  const texts = new Set<string>();
+  for (let turn = 0; turn < count; turn++) {
+    // One word and then two: a single one is left when a number is to be drawn.
+    texts.add(systemRandom.hex(4));
+    numbers.add(systemRandom.next());
+  }
+  expect(numbers.size).toBe(count);
+  expect([...texts].every((text) => /^[0-9a-f]{8}$/.test(text))).toBe(true);
+});
