@@ -1,5 +1,6 @@
 /** The state that a client keeps across connections so that QoS 1 and 2 keep their word (4.1, 4.4). */
 import type { Publish } from "../mqtt/publish.ts";
+import { PacketTable } from "./packet-table.ts";
 import { Suspicion } from "./suspicion.ts";
 
 /** A publish that the broker has not taken over yet. */
@@ -18,7 +19,7 @@ export type OnSettled = (unacknowledged: Unacknowledged, reason: number, text: s
 
 export class ClientSession {
   /** Publishes under way, by packet id, in the order of their first sending. */
-  readonly outgoing = new Map<number, Unacknowledged>();
+  readonly outgoing = new PacketTable<Unacknowledged>();
   /** QoS 2 messages received and not released. */
   readonly incoming = new Set<number>();
   /** Packet ids of SUBSCRIBE and UNSUBSCRIBE that are not answered, in the connection that there is. */

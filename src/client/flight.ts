@@ -89,7 +89,7 @@ export class Flight {
     });
     if (refused === undefined) return;
     suspicion?.settled();
-    const packetId = [...outgoing].find(([, unacknowledged]) => unacknowledged === refused)?.[0];
+    const packetId = outgoing.entries().find(([, unacknowledged]) => unacknowledged === refused)?.[0];
     const [code, why] =
       reason === undefined
         ? [Reason.unspecifiedError, "the broker closes the connection whenever it comes"]

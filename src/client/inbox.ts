@@ -15,6 +15,7 @@ import { SubscribeRefused } from "./errors.ts";
 import { Batch, Interest, idOf, keyOf } from "./interest.ts";
 import { type Arrival, Receipt } from "./message.ts";
 import { checkNames } from "./other-names.ts";
+import { PacketTable } from "./packet-table.ts";
 import { Subscription, type SubscriptionOptions } from "./subscription.ts";
 import { parsePatterns, type TopicPattern } from "./topic-pattern.ts";
 import { TopicTexts } from "./topic-texts.ts";
@@ -36,7 +37,7 @@ export class Inbox {
   readonly #byTopic = new Map<string, readonly Interest[]>();
   readonly #topics = new TopicTexts();
   /** QoS 2 messages that the broker may send again. */
-  readonly #unreleased = new Map<number, Receipt>();
+  readonly #unreleased = new PacketTable<Receipt>();
   /** Messages of a session from before this process that nobody has asked for yet: they wait, unacknowledged. */
   #unclaimed: Arrival[] = [];
   /** Filters that the broker's session has and nobody listens to any more. */
