@@ -24,6 +24,8 @@ class Receipts {
   readonly strange: string[] = [];
   readonly misordered: string[] = [];
   readonly #last = new Map<string, number>();
+  /** True for one that has subscribed at QoS 1: a message may come again, at whichever QoS it was published. */
+  mayRepeat = false;
   /** Messages before this one, in the order of sending, are not owed to it: its session has ended since. */
   #owedFrom = 0;
 
@@ -44,16 +46,20 @@ class Receipts {
     this.counts.set(payload, count);
     this.missing.delete(payload);
     if (count > 1) {
-      if (sent?.qos === 2) this.doubled.add(payload);
+      if (this.#isOnce(sent)) this.doubled.add(payload);
       return;
     }
     if (sent === undefined) this.strange.push(`never sent ${payload}`);
     // It may have come in order, and been lost with the session before: at QoS 1 it may then come once more.
-    if (number < this.#owedFrom && sent?.qos === 1) return;
+    if (number < this.#owedFrom && sent !== undefined && !this.#isOnce(sent)) return;
     const [publisher, sequence] = payload.split(" ") as [string, string];
     const last = this.#last.get(publisher) ?? -1;
     if (last > Number(sequence)) this.misordered.push(`${payload} after ${last}`);
     else this.#last.set(publisher, Number(sequence));
+  }
+
+  #isOnce(sent: Sent | undefined): boolean {
+    return sent?.qos === 2 && !this.mayRepeat;
   }
 }
 
@@ -112,6 +118,11 @@ export class History {
         return [topic, [...payloads.slice(last), ...together]];
       }),
     );
+  }
+
+  /** Notes that a subscriber has subscribed at QoS 1. */
+  readsAtQoS1(subscriber: string): void {
+    this.#receiptsOf(subscriber).mayRepeat = true;
   }
 
   receive(subscriber: string, payload: string): void {

@@ -35,12 +35,15 @@ export interface ActorOptions {
   readonly isBrief?: boolean;
   /** Brokers that it connects to; undefined: all. */
   readonly at?: readonly string[];
+  /** True if it subscribes at QoS 1; otherwise at QoS 2. */
+  readonly readsAtQoS1?: boolean;
   /** Further options of its connections. */
   readonly connection?: Partial<ConnectionOptions>;
 }
 
 export class Actor {
   readonly name: string;
+  readonly #qos: QoS;
   readonly session: ClientSession;
   readonly history: History;
   readonly world: World;
@@ -66,6 +69,8 @@ export class Actor {
 
   constructor(name: string, options: ActorOptions & { subscribe?: string; session?: ClientSession }) {
     this.name = name;
+    this.#qos = options.readsAtQoS1 === true ? 1 : 2;
+    if (this.#qos === 1) options.history.readsAtQoS1(name);
     this.#at = options.at;
     this.#isBrief = options.isBrief === true;
     this.#connection = options.connection ?? {};
@@ -233,7 +238,7 @@ export class Actor {
   }
 
   async #subscribe(client: MqttConnection, filter: string): Promise<void> {
-    const codes = await client.subscribe([filter], { qos: 2 }).catch(() => undefined);
+    const codes = await client.subscribe([filter], { qos: this.#qos }).catch(() => undefined);
     if (codes === undefined || codes[0]! >= 0x80 || this.client !== client) return;
     this.#isSubscribed = true;
     if (this.#isAnew) {

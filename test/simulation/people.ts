@@ -52,8 +52,9 @@ export class People {
     const hasty = { world, history: fleeting, qos: 1, pace, topic: "fleeting/p5", expiry: shortSeconds } as const;
     this.#publishers = [...publishers, ...(hasHabits ? [new PublishingActor("p5", hasty)] : [])];
     const narrow = { connection: { properties: { receiveMaximum: 2 } } };
+    const { readsAtQoS1 } = plan.traits;
     this.#subscribers = ["s1", "s2", "visitor"].map(
-      (name) => new Actor(name, { ...all, subscribe: "sim/#", ...(name === "s2" ? narrow : {}) }),
+      (name) => new Actor(name, { ...all, subscribe: "sim/#", ...(name === "s2" ? narrow : { readsAtQoS1 }) }),
     );
     this.#members = groupOf(plan.traits).map(
       (name) => new Actor(name, { ...all, subscribe: "$share/g/sim/#", isBrief: name === "g3" }),

@@ -40,6 +40,8 @@ export interface Traits {
   readonly filters: number;
   /** A client retains messages on topics of its own, and clears each again: nothing is left of them. */
   readonly hasTidy: boolean;
+  /** Some readers subscribe at QoS 1 to what is published at QoS 2: none of that may be lost to them, either. */
+  readonly readsAtQoS1: boolean;
 }
 
 export interface Plan {
@@ -67,7 +69,7 @@ export function mailboxOf(random: Random): MailboxTraits {
 /** Traits of a world with brokers of format 1, which are not asked for what they cannot do. */
 const ofFormat1: Partial<Traits> = {
   ...{ isPoor: false, hasLarge: false, hasDevices: false, hasBriefMember: false },
-  ...{ isLong: false, filters: 0, sequenceStart: 0, hasTidy: false },
+  ...{ isLong: false, filters: 0, sequenceStart: 0, hasTidy: false, readsAtQoS1: false },
 };
 
 /**
@@ -76,7 +78,7 @@ const ofFormat1: Partial<Traits> = {
  */
 export function planOf(random: Random, { isMixed = false } = {}): Plan {
   const chance = (part: number): boolean => random.next() < part;
-  const drawnTraits: Omit<Traits, "hasTidy"> = {
+  const drawnTraits: Omit<Traits, "hasTidy" | "readsAtQoS1"> = {
     isPoor: chance(0.2),
     hasLarge: chance(0.12),
     hasJumps: chance(0.2),
@@ -105,7 +107,7 @@ export function planOf(random: Random, { isMixed = false } = {}): Plan {
     faults.push(drawFault(random, drawn(random, choice), at));
   }
   // Drawn last, so that the seeds that have found something play what they played.
-  const traits = { ...drawnTraits, hasTidy: chance(0.5), ...fixed };
+  const traits = { ...drawnTraits, hasTidy: chance(0.5), readsAtQoS1: chance(0.3), ...fixed };
   return { traits, faults, totalMs: Math.max(...faults.map(({ at, forMs }) => at + forMs)) };
 }
 

@@ -41,6 +41,8 @@ export interface WideOptions {
   readonly mailboxes?: MailboxTraits | undefined;
   /** Clients connect anew before they are answered, now and then; undefined: the seed says it. */
   readonly areHasty?: boolean | undefined;
+  /** Some readers subscribe at QoS 1; undefined: the seed says it. */
+  readonly readsAtQoS1?: boolean | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
 }
@@ -67,7 +69,7 @@ export const largeMailboxes = { maxQueued: defaultOptions.maxQueued, mailboxFull
 export function wideWorld(
   seed: number,
   // Brokers of format 1 lock out a new client id that two connections ask for at once.
-  { log, older, mailboxes, areHasty = older === undefined && seed % 4 === 1 }: WideOptions = {},
+  { log, older, mailboxes, areHasty = older === undefined && seed % 4 === 1, readsAtQoS1 }: WideOptions = {},
 ): { world: World; plan: Plan } {
   const drawn = planOf(seeded(seed ^ 0x5eed), { isMixed: older !== undefined });
   // Brokers of format 1 end no sessions.
@@ -79,6 +81,7 @@ export function wideWorld(
     hasDevices: hasDevices && mailbox.mailboxFull !== "refuse",
     // A poor bank cannot pay for what hundreds of filters make the store keep, and nobody else would get in.
     filters: isPoor ? 0 : filters,
+    readsAtQoS1: readsAtQoS1 ?? drawn.traits.readsAtQoS1,
   };
   const plan = { ...drawn, traits };
   const world = new World(seed, {

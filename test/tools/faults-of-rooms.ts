@@ -159,8 +159,8 @@ export const faults: readonly Fault[] = [
   {
     what: "room delivery: a message overtakes those in the mailbox, part by part",
     file: "src/broker/publish/delivery-plan.ts",
-    find: "target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom",
-    replace: "target.qos === 1 && client.hasRoom",
+    find: "!this.#isWithPacketId && client.mailbox!.isEmpty && client.hasRoom",
+    replace: "!this.#isWithPacketId && client.hasRoom",
     tests: "test/unit/rooms/mailbox.test.ts",
   },
   {

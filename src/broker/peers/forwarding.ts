@@ -14,7 +14,7 @@ import type { ClusterContext } from "./cluster-context.ts";
 import type { LinkSender } from "./link-sender.ts";
 import { countStored } from "./mail-count.ts";
 import { type Forwarded, type GroupsEnd, giveOtherwise, type Peer } from "./peer.ts";
-import { draftOf, inOrder, type RemoteSession, type RemoteTarget } from "./remote-session.ts";
+import { draftOf, inOrder, isCounted, type RemoteSession, type RemoteTarget } from "./remote-session.ts";
 
 /** Keeps the order of messages to each session at another broker, whichever way they go, until they have arrived. */
 export class Forwarding {
@@ -53,16 +53,17 @@ export class Forwarding {
 
   /** Notes that messages were committed to the mailboxes of sessions that other brokers keep, by transaction `zxid`. */
   mailed(targets: readonly RemoteTarget[], zxid: number): void {
-    for (const { session, qos } of targets) {
+    for (const target of targets) {
+      const { session } = target;
       session.mailed(zxid);
       countStored(this.#context, session);
-      if (qos === 1) this.#arrived(session);
+      if (isCounted(target)) this.#arrived(session);
     }
   }
 
   /** Drops messages that will not be committed: their publisher's session is another broker's, which publishes them. */
   withdrawn(targets: readonly RemoteTarget[]): void {
-    for (const { session, qos } of targets) if (qos === 1) this.#arrived(session);
+    for (const target of targets) if (isCounted(target)) this.#arrived(target.session);
   }
 
   /** Ends deliveries that another broker has settled. */

@@ -21,6 +21,16 @@ export interface RemoteTarget {
    * True if the broker where the session is connected could not pay: the message goes into the mailbox, paid for here.
    */
   readonly mustBeStored?: true;
+  /**
+   * True if the message is stored in one commit with its publisher's packet id, at QoS 1, too: where the packet id is
+   * found it is not published again.
+   */
+  readonly isWithPacketId?: boolean;
+}
+
+/** Returns true if a message for that receiver counts as under way until it has arrived or is stored. */
+export function isCounted({ qos, isWithPacketId }: RemoteTarget): boolean {
+  return qos === 1 && isWithPacketId !== true;
 }
 
 /** A message that waits until earlier ones to the same session have arrived by another way. */
@@ -108,10 +118,10 @@ export class RemoteSession implements Elsewhere {
 
   /**
    * Decides which way a message goes, and counts it as under way; "wait": until earlier ones have arrived another way.
-   * At QoS 2 it is always stored ("mail"), with its packet id, and not counted.
+   * At QoS 2, and with its publisher's packet id, it is always stored ("mail"), and not counted.
    */
-  startDelivery({ qos, mustBeStored }: RemoteTarget): "link" | "mail" | "wait" {
-    if (qos === 2) return "mail";
+  startDelivery({ qos, mustBeStored, isWithPacketId }: RemoteTarget): "link" | "mail" | "wait" {
+    if (qos === 2 || isWithPacketId) return "mail";
     const way = this.#host?.isLinked === true && !mustBeStored ? this.#host : "mail";
     const isSameWay = this.#way === way && (way === "mail" || this.#wayHandle === this.#handle);
     if (this.#moving.length > 0 || (this.#underWay > 0 && !isSameWay)) return "wait";

@@ -115,6 +115,14 @@ export class DeliveryPlan implements Delivery {
     this.settlement!.done();
   }
 
+  /**
+   * True if the publisher's packet id is committed: then the publisher is told at its next broker that the message has
+   * been received, so all who are promised it have it in that commit, at whichever QoS they are sent it.
+   */
+  get #isWithPacketId(): boolean {
+    return this.#publish.qos === 2 && this.#guard !== undefined;
+  }
+
   /** True once the store has refused something of it: nothing more is to be stored in its publisher's name. */
   get isRefused(): boolean {
     return this.settlement?.isRefused === true;
@@ -157,9 +165,11 @@ export class DeliveryPlan implements Delivery {
       retain,
       subscriptionIds,
       group: group as Group | undefined,
+      isWithPacketId: this.#isWithPacketId,
     };
-    // Any member at that broker will do. Not at QoS 2: should the broker die, the message might arrive twice.
-    if (target.group !== undefined && qos < 2 && subscriber.host?.isLinked) {
+    const isStoredAtOnce = qos === 2 || (qos === 1 && this.#isWithPacketId);
+    // Any member at that broker will do. Not where it is stored: should a broker die, it might come twice, or never.
+    if (target.group !== undefined && !isStoredAtOnce && subscriber.host?.isLinked) {
       this.#shareOf(subscriber.host).groups.push(target.group);
       return;
     }
@@ -317,7 +327,7 @@ export class DeliveryPlan implements Delivery {
 
   #addPersistent(client: LocalSession, target: OutgoingTarget): void {
     const settlement = this.#settle();
-    if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
+    if (target.qos === 1 && !this.#isWithPacketId && client.mailbox!.isEmpty && client.hasRoom) {
       client.sendLive(new OutgoingMessage(client, target, settlement.publish, settlement));
     } else {
       if (target.qos === 1) client.storeUnacknowledged();
