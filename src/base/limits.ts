@@ -292,6 +292,10 @@ export const reassignmentsMax = 4;
 export const regroupBytesMax = 16 * 1024 * 1024;
 /** Messages that wait for a session on the move. */
 export const movingMessagesMax = 10_000;
+/** Brokers, by their processes, of whose QoS 2 publishes by name it is remembered how far they have come. */
+export const namingBrokersMax = 1000;
+/** Such publishes of one broker that others have sent again; of more it is not known that they have come. */
+export const namedAheadMax = 10_000;
 /** Sessions read at once while those without a keeper are looked for. */
 export const adoptionPageMax = 170;
 /** The time in which another broker adopts a broker's sessions after it has gone. */

@@ -64,6 +64,7 @@ import { Interest } from "./peers/interest.ts";
 import { LinkSender } from "./peers/link-sender.ts";
 import { Links } from "./peers/links.ts";
 import { Membership } from "./peers/membership.ts";
+import { NamedPublishes } from "./peers/named-publishes.ts";
 import { otherBranches } from "./peers/other-branches.ts";
 import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote } from "./peers/peer.ts";
 import { Questions } from "./peers/questions.ts";
@@ -167,7 +168,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     ...peers,
     ...connect,
     adoption,
-    arriving: new Arriving(context, { fanout, backPressure, registry: peers.registry }),
+    arriving: new Arriving(context, { ...peers, fanout, backPressure }),
     leftovers: new Leftovers(context, { membership, publishers }),
     ...{ levelSweep, publishers },
   });
@@ -321,7 +322,8 @@ function peersOf(
   const registry = new SessionRegistry(context, { links, membership });
   const barrier = new SubscriptionBarrier(context, { links, membership, directory });
   const questions = new Questions(context, { links, answer });
-  return { links, linkSender, membership, interest, forwarding, directory, registry, barrier, questions };
+  const named = new NamedPublishes(context.self.epoch);
+  return { links, linkSender, membership, interest, forwarding, directory, registry, barrier, questions, named };
 }
 
 interface PublishParts {
@@ -344,7 +346,10 @@ function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressu
   const regrouping = new Regrouping(context, { fanout, shared });
   const retainedStore = new RetainedStore(context, levelSweep);
   const lateRetained = new LateRetained(context, { retainedStore, linkSender });
-  const publishHandler = new PublishHandler(context, { fanout, shared, retainedStore, storeBackPressure, resume });
+  const publishHandler = new PublishHandler(context, {
+    ...{ fanout, shared, retainedStore, storeBackPressure, resume },
+    ...{ linkSender, named: peers.named },
+  });
   return { backPressure, fanout, regrouping, retainedStore, lateRetained, publishHandler };
 }
 

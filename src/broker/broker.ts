@@ -57,6 +57,7 @@ export class Broker {
       formats,
       endsSessions: mailboxFull === "end",
       knowsPayers: true,
+      knowsNames: true,
       answersQuestions: doors.answerQuestion !== undefined,
       handshake: newestHandshake,
       linkTls,

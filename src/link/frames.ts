@@ -2,7 +2,7 @@
  * The frames that brokers send each other: length (u32), type (u8), body, big-endian. Publishes travel as the MQTT
  * packets they are; rare frames are JSON.
  */
-import { decodeUtf8, encodeUtf8, readUint16, readUint32, writeUint16, writeUint32 } from "../base/bytes.ts";
+import { encodeUtf8, readUint32, writeUint32 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { linkStrangerBytesMax } from "../base/limits.ts";
 import { Reason } from "../mqtt/reason.ts";
@@ -115,25 +115,6 @@ export type Control =
   | { readonly say: "hold" }
   | { readonly say: "go" };
 
-/** A message for receivers at another broker. */
-export interface Delivery {
-  /** 0: nothing has to be settled. */
-  readonly id: number;
-  /** The sender's last commit to the mailboxes of these sessions: nothing may overtake it. */
-  readonly zxid: number;
-  /** Sessions there that end with their connection. */
-  readonly toInterest: boolean;
-  /** Persistent sessions there, by their numbers. */
-  readonly handles: readonly number[];
-  /** Shared subscriptions of which a member there is to be chosen. */
-  readonly groups: readonly string[];
-  /**
-   * The user who pays for what is stored of it, "": anonymous clients; undefined: the receiver does not know such
-   * frames, or the sender does not say.
-   */
-  readonly payer?: string | undefined;
-}
-
 export interface Remain {
   readonly id: number;
   /**
@@ -234,95 +215,6 @@ export function decodeSettled(bytes: Uint8Array, start: number, end: number): nu
   const ids: number[] = [];
   for (let at = start; at + 4 <= end; at += 4) ids.push(readUint32(bytes, at));
   return ids;
-}
-
-/**
- * A delivery: id (u32), zxid (u64), flags (u8; bit 0: to interest, bit 1: it names a user), number of handles (u32),
- * each (u32), number of groups (u16), each as length (u16) and UTF-8; with bit 1 the user, as length (u16) and UTF-8;
- * then the message as an MQTT 5 PUBLISH packet. Only brokers that say `knowsPayers` are sent bit 1.
- */
-export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Array): Uint8Array {
-  const { payer } = delivery;
-  // The user stands where one more group would.
-  const texts = (payer === undefined ? delivery.groups : [...delivery.groups, payer]).map(encodeUtf8);
-  const textBytes = texts.reduce((sum, text) => sum + 2 + text.length, 0);
-  const headBytes = 4 + 8 + 1 + 4 + 4 * delivery.handles.length + 2 + textBytes;
-  const bytes = new Uint8Array(frameHeadBytes + headBytes + packet.length);
-  writeUint32(bytes, 0, 1 + headBytes + packet.length);
-  bytes[4] = type;
-  let at = frameHeadBytes;
-  writeUint32(bytes, at, delivery.id);
-  writeUint32(bytes, at + 4, Math.floor(delivery.zxid / 2 ** 32));
-  writeUint32(bytes, at + 8, delivery.zxid % 2 ** 32);
-  bytes[at + 12] = (delivery.toInterest ? 1 : 0) | (payer === undefined ? 0 : 2);
-  writeUint32(bytes, at + 13, delivery.handles.length);
-  at += 17;
-  for (const handle of delivery.handles) {
-    writeUint32(bytes, at, handle);
-    at += 4;
-  }
-  writeUint16(bytes, at, delivery.groups.length);
-  at += 2;
-  for (const text of texts) {
-    writeUint16(bytes, at, text.length);
-    bytes.set(text, at + 2);
-    at += 2 + text.length;
-  }
-  bytes.set(packet, at);
-  return bytes;
-}
-
-/** The number of a receiver that was taken out of a delivery. It is nobody's; 0 is every session's that is away. */
-const withdrawn = 0xffff_ffff;
-
-/**
- * Takes a receiver out of a delivery that waits to be sent, perhaps again. The frame keeps its length, so a part of it
- * may be on its way.
- */
-export function withdrawReceiver(delivery: Uint8Array, handle: number): void {
-  const first = frameHeadBytes + 17;
-  const count = readUint32(delivery, first - 4);
-  for (let index = 0; index < count; index++)
-    if (readUint32(delivery, first + 4 * index) === handle) writeUint32(delivery, first + 4 * index, withdrawn);
-}
-
-/** Reads a delivery. `packetStart`: where the PUBLISH packet begins. Throws `ProtocolError`. */
-export function decodeDelivery(bytes: Uint8Array, start: number, end: number): Delivery & { packetStart: number } {
-  // Returns where so many bytes begin, if they are there.
-  const take = (count: number): number => {
-    const from = at;
-    at += count;
-    if (at > end) throw new ProtocolError(Reason.malformedPacket, "a delivery ends early");
-    return from;
-  };
-  let at = start;
-  take(17);
-  const handles: number[] = [];
-  for (let left = readUint32(bytes, start + 13); left > 0; left--) handles.push(readUint32(bytes, take(4)));
-  const groups: string[] = [];
-  const takeText = (): string => {
-    const length = readUint16(bytes, take(2));
-    return textOf(bytes, take(length), at);
-  };
-  for (let left = readUint16(bytes, take(2)); left > 0; left--) groups.push(takeText());
-  const payer = (bytes[start + 12]! & 2) === 0 ? undefined : takeText();
-  return {
-    id: readUint32(bytes, start),
-    zxid: readUint32(bytes, start + 4) * 2 ** 32 + readUint32(bytes, start + 8),
-    toInterest: (bytes[start + 12]! & 1) === 1,
-    handles,
-    groups,
-    payer,
-    packetStart: at,
-  };
-}
-
-function textOf(bytes: Uint8Array, start: number, end: number): string {
-  try {
-    return decodeUtf8(bytes, start, end);
-  } catch {
-    throw new ProtocolError(Reason.malformedPacket, "a text is not UTF-8");
-  }
 }
 
 /** Cuts a stream into frames. Only a frame that comes in several chunks is copied. */

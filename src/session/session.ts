@@ -21,6 +21,8 @@ export class Session {
   /** Counted once there are so many subscriptions that there may be too many shapes: most sessions have a few. */
   #shapes: FilterShapes | undefined;
   #incoming: Set<number> | undefined;
+  /** Incoming publishes that are not known to have reached everybody. */
+  #found: Set<number> | undefined;
 
   constructor(clientId: string, version: ProtocolVersion, expiryInterval: number) {
     this.clientId = clientId;
@@ -92,7 +94,20 @@ export class Session {
     this.#incoming.add(packetId);
   }
 
+  /** Notes that another broker, or this one before a restart, has received the publish. */
+  findIncoming(packetId: number): void {
+    this.addIncoming(packetId);
+    this.#found ??= new Set();
+    this.#found.add(packetId);
+  }
+
+  /** Returns true, once, for a publish that was noted by `findIncoming`. */
+  takeFound(packetId: number): boolean {
+    return this.#found?.delete(packetId) ?? false;
+  }
+
   removeIncoming(packetId: number): boolean {
+    this.#found?.delete(packetId);
     return this.#incoming?.delete(packetId) ?? false;
   }
 }

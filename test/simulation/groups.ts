@@ -50,6 +50,9 @@ export class BriefActor extends Actor {
   #since: number | undefined;
   readonly #stays: { readonly from: number; readonly to: number }[] = [];
   readonly #got = new Set<string>();
+  /** Messages that it has got in this connection, but for those that were handed to it for being retained. */
+  #gotNow = new Set<string>();
+  readonly #twice: string[] = [];
 
   protected override granted(): void {
     this.#since = this.world.now();
@@ -58,11 +61,22 @@ export class BriefActor extends Actor {
   protected override disconnected(): void {
     if (this.#since !== undefined) this.#stays.push({ from: this.#since, to: this.world.now() });
     this.#since = undefined;
+    this.#gotNow = new Set();
   }
 
   protected override received(message: Message): void {
-    this.#got.add(unpadded(decodeUtf8(message.payload)));
+    const payload = unpadded(decodeUtf8(message.payload));
+    this.#got.add(payload);
+    if (message.qos === 2 && !message.retain) {
+      if (this.#gotNow.has(payload)) this.#twice.push(payload);
+      this.#gotNow.add(payload);
+    }
     super.received(message);
+  }
+
+  /** Messages that have come twice in one connection at QoS 2, in words. */
+  get twice(): readonly string[] {
+    return this.#twice.map((payload) => `${this.name} has got ${payload} twice at QoS 2`);
   }
 
   /** Messages that were sent while it was there, and acknowledged long before it went, and have not come. */

@@ -162,6 +162,7 @@ export class People {
       ...(hasDrops ? [] : this.#fresh.wrong),
       ...this.#fickle.missed(history, "p3"),
       ...(hasJumps || areClocksWrong ? [] : this.#slumber.wrong),
+      ...this.#brief.twice,
       ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),
       ...untruePresence(world, this.#devices, areLinked ? this.#watcher : undefined),
       ...this.#overdue(),

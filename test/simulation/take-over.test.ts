@@ -4,10 +4,9 @@
  */
 import { expect, test } from "bun:test";
 import { linkPatienceMs, linkSilenceMs } from "../../src/base/limits.ts";
-import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { incomingPath, mailPath, sessionPath } from "../../src/coordinator/paths.ts";
-import type { BrokerNode } from "./broker-node.ts";
 import { Device } from "./device.ts";
+import { holdBefore } from "./hold-before.ts";
 import { World } from "./world.ts";
 
 const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } };
@@ -88,24 +87,4 @@ test("what a broker is storing for a session that it has lost is not overtaken b
 
 function textsOf({ packets }: Device): string[] {
   return packets.filter(({ cmd }) => cmd === "publish").map(({ payload }) => payload.toString());
-}
-
-/** Has a broker wait before it writes a certain operation, with all that it writes later. */
-function holdBefore(node: BrokerNode, isIt: (operation: WriteOperation) => boolean) {
-  const { coordinator } = node.broker!.context;
-  const write = coordinator.write.bind(coordinator);
-  const held: (() => void)[] = [];
-  coordinator.write = (operations, done, repair) => {
-    if (held.length > 0 || operations.some(isIt)) held.push(() => write(operations, done, repair));
-    else write(operations, done, repair);
-  };
-  /** Lets it write that operation, and then, when it is called again, all that it has written later. */
-  const go = (): void => {
-    held[0]?.();
-    held[0] = (): void => {
-      coordinator.write = write;
-      for (const late of held.slice(1)) late();
-    };
-  };
-  return { isHeld: () => held.length > 0, go };
 }

@@ -132,7 +132,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "links: what was stored instead comes again when the link is back",
-    file: "src/link/frames.ts",
+    file: "src/link/delivery-frame.ts",
     find: "=== handle) writeUint32(delivery, first + 4 * index, withdrawn);",
     replace: "=== handle) writeUint32(delivery, first + 4 * index, handle);",
     tests: "test/cluster/cut-links.test.ts -t acknowledged",
@@ -332,26 +332,5 @@ export const faults: readonly Fault[] = [
     find: "    this.#directory.begin(client);\n    const receiveMaximum",
     replace: "    this.#context.localSessions.set(request.clientId, client);\n    const receiveMaximum",
     tests: "test/simulation/found.test.ts",
-  },
-  {
-    what: "packet id: a message is sent live to who is here, and its packet id is committed first",
-    file: "src/broker/publish/delivery-plan.ts",
-    find: "target.qos === 1 && !this.#isWithPacketId && client.mailbox!.isEmpty",
-    replace: "target.qos === 1 && client.mailbox!.isEmpty",
-    tests: "test/simulation/packet-id.test.ts",
-  },
-  {
-    what: "packet id: a message is sent over a link, and its packet id is committed first",
-    file: "src/broker/peers/remote-session.ts",
-    find: "if (qos === 2 || isWithPacketId) return",
-    replace: "if (qos === 2) return",
-    tests: "test/simulation/packet-id.test.ts",
-  },
-  {
-    what: "packet id: a group's message is sent over a link, and its packet id is committed first",
-    file: "src/broker/publish/delivery-plan.ts",
-    find: "const isStoredAtOnce = qos === 2 || (qos === 1 && this.#isWithPacketId);",
-    replace: "const isStoredAtOnce = qos === 2;",
-    tests: "test/simulation/packet-id.test.ts",
   },
 ];

@@ -109,7 +109,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "world: a receiver that was withdrawn from a delivery is taken for a session that is away",
-    file: "src/link/frames.ts",
+    file: "src/link/delivery-frame.ts",
     find: "const withdrawn = 0xffff_ffff;",
     replace: "const withdrawn = 0;",
     tests: "test/simulation/waiting-links.test.ts",

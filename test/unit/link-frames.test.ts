@@ -4,16 +4,8 @@ import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 import { Arriving } from "../../src/broker/cluster/arriving.ts";
-import {
-  bundleFrame,
-  type Control,
-  decodeDelivery,
-  deliveryFrame,
-  FrameType,
-  frameHeadBytes,
-  jsonFrame,
-  type Remain,
-} from "../../src/link/frames.ts";
+import { decodeDelivery, deliveryFrame } from "../../src/link/delivery-frame.ts";
+import { bundleFrame, type Control, FrameType, frameHeadBytes, jsonFrame, type Remain } from "../../src/link/frames.ts";
 import {
   decodeChallenge,
   decodeHello,
@@ -100,15 +92,42 @@ test("a delivery names its user, if there is to be one; else it is as brokers wi
     for (const toInterest of [true, false]) {
       const frame = deliveryFrame(FrameType.publish, { ...delivery, toInterest, payer }, packet);
       const read = decodeDelivery(frame, frameHeadBytes, frame.length);
-      expect(read).toEqual({ ...delivery, toInterest, payer, packetStart: frame.length - packet.length });
+      const packetStart = frame.length - packet.length;
+      expect(read).toEqual({ ...delivery, toInterest, payer, name: undefined, isAgain: false, packetStart });
       if (payer === undefined) expect(frame[frameHeadBytes + 12]).toBe(toInterest ? 1 : 0);
     }
 });
 
+test("a delivery names its publish, if there is to be a name; else it is as brokers without names know it", () => {
+  const packet = Uint8Array.of(0x32, 5, 0, 1, 0x74, 0, 1, 0);
+  const number = fc.maxSafeNat();
+  const name = fc.record({ epoch: number, number, zxid: number });
+  fc.assert(
+    fc.property(
+      fc.option(name, { nil: undefined }),
+      fc.boolean(),
+      fc.constantFrom(undefined, "", "alice"),
+      (...what) => {
+        const [named, isAgain, payer] = what;
+        const said = { ...delivery, payer, name: named, isAgain: named !== undefined && isAgain };
+        const frame = deliveryFrame(FrameType.publish, said, packet);
+        const read = decodeDelivery(frame, frameHeadBytes, frame.length);
+        expect(read).toEqual({ ...said, packetStart: frame.length - packet.length });
+        expect(frame[frameHeadBytes + 12]! & 12).toBe(named === undefined ? 0 : isAgain ? 12 : 4);
+      },
+    ),
+  );
+});
+
+const named = { epoch: 2 ** 40 + 1, number: 7, zxid: 2 ** 33 + 5 };
 const delivery = { id: 1, zxid: 5, toInterest: false, handles: [3], groups: ["$share/g/t"] };
 
 test("a delivery that is cut or bent is the other side's fault", () => {
-  const whole = deliveryFrame(FrameType.publish, delivery, Uint8Array.of(0x32, 5, 0, 1, 0x74, 0, 1, 0));
+  const whole = deliveryFrame(
+    FrameType.publish,
+    { ...delivery, name: named },
+    Uint8Array.of(0x32, 5, 0, 1, 0x74, 0, 1, 0),
+  );
   expect(decodeDelivery(whole, frameHeadBytes, whole.length)).toMatchObject(delivery);
   const packetStart = whole.length - 8;
   for (let end = frameHeadBytes; end < packetStart; end++)

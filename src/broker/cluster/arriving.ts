@@ -2,19 +2,14 @@
 import { readVarint, varintSize } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { fanoutWaitingBytesMax } from "../../base/limits.ts";
-import {
-  type Delivery,
-  decodeBundle,
-  decodeDelivery,
-  decodeRun,
-  type Packets,
-  settledFrame,
-} from "../../link/frames.ts";
+import { type Delivery, decodeDelivery } from "../../link/delivery-frame.ts";
+import { decodeBundle, decodeRun, type Packets, settledFrame } from "../../link/frames.ts";
 import { Publish, parsePublish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Trace } from "../core/trace.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
+import type { NamedPublishes } from "../peers/named-publishes.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { BackPressure } from "../publish/back-pressure.ts";
@@ -40,6 +35,7 @@ export class Arriving {
   readonly #fanout: Fanout;
   readonly #backPressure: BackPressure;
   readonly #registry: SessionRegistry;
+  readonly #named: NamedPublishes;
   readonly #deferred = new Map<Peer, Deferred[]>();
   /** Bytes of each broker that wait until fan-outs are over. */
   readonly #waitingBytes = new Map<Peer, number>();
@@ -47,13 +43,14 @@ export class Arriving {
 
   constructor(
     context: ClusterContext,
-    parts: { fanout: Fanout; backPressure: BackPressure; registry: SessionRegistry },
+    parts: { fanout: Fanout; backPressure: BackPressure; registry: SessionRegistry; named: NamedPublishes },
   ) {
     this.#context = context;
     this.#trace = context.trace;
     this.#fanout = parts.fanout;
     this.#backPressure = parts.backPressure;
     this.#registry = parts.registry;
+    this.#named = parts.named;
   }
 
   /**
@@ -238,7 +235,7 @@ export class Arriving {
     metrics.arrived++;
     if (this.#trace.isOn && route !== undefined) tellArrived(this.#trace, { broker: peer.id, publish, route });
     const addressees = {
-      toInterest: delivery.toInterest,
+      toInterest: this.#isNew(delivery) && delivery.toInterest,
       handles: new Set(delivery.handles),
       groups: new Set(delivery.groups),
     };
@@ -277,6 +274,11 @@ export class Arriving {
     };
     if (settlement === undefined || settlement.isSettled) settle();
     else settlement.whenSettled(settle);
+  }
+
+  /** Returns false for a message that sessions here which end with their connections have been sent, by its name. */
+  #isNew({ name, isAgain }: Delivery): boolean {
+    return name === undefined || this.#named.take(name, isAgain === true);
   }
 
   /**

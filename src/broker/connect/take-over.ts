@@ -316,7 +316,7 @@ export function sessionFromStore(
 
 /** Takes the packet ids of a session's half-received publishes, and what pays for its slips. */
 function foundIncoming({ session, mailbox, context }: LocalSession, [incoming, prepaid]: readonly ReadResult[]): void {
-  for (const name of childrenOf(incoming)) if (/^[1-9]\d{0,4}$/.test(name)) session.addIncoming(Number(name));
+  for (const name of childrenOf(incoming)) if (/^[1-9]\d{0,4}$/.test(name)) session.findIncoming(Number(name));
   if (!hasData(prepaid)) return;
   const path = prepaidSlipsPath(session.clientId);
   const paid = context.strangers.read(path, () => paidIn(new Fields(prepaid.data)));

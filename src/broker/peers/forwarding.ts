@@ -10,10 +10,11 @@ import type { Remain } from "../../link/frames.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import { isInTheWay } from "../../mail/unit.ts";
 import type { Publish } from "../../mqtt/publish.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import type { LinkSender } from "./link-sender.ts";
 import { countStored } from "./mail-count.ts";
-import { type Forwarded, type GroupsEnd, giveOtherwise, type Peer } from "./peer.ts";
+import { type Forwarded, type Group, type GroupsEnd, giveOtherwise, type Peer } from "./peer.ts";
 import { draftOf, inOrder, isCounted, type RemoteSession, type RemoteTarget } from "./remote-session.ts";
 
 /** Keeps the order of messages to each session at another broker, whichever way they go, until they have arrived. */
@@ -100,6 +101,11 @@ export class Forwarding {
       if (groups.includes(group.text)) this.#groupsEnd.notPlaced(settlement, group, peer);
     this.#checkLate(peer, forwarded);
     settlement.done();
+  }
+
+  /** Hands on a message that is not sent to the member of a group, or the broker, that was chosen for it. */
+  notSent(settlement: Settlement, group: Group, to: Peer | LocalSession): void {
+    this.#groupsEnd.notPlaced(settlement, group, to);
   }
 
   /** Lets publishers that wait for a broker go on, now that the link to it is up. */

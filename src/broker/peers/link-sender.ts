@@ -3,7 +3,8 @@
  * or with the receivers that are meant. A publisher is not read while a broker is handed more than it can take.
  */
 import { outputBytesHigh, outputBytesMax } from "../../base/limits.ts";
-import { bundleFrame, deliveryFrame, FrameType, type Packets, writeRun } from "../../link/frames.ts";
+import { deliveryFrame, type PublishName } from "../../link/delivery-frame.ts";
+import { bundleFrame, FrameType, type Packets, writeRun } from "../../link/frames.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
@@ -13,6 +14,16 @@ import type { ClusterRoute } from "./cluster-context.ts";
 import { linkPacket } from "./link-packet.ts";
 import { type Group, isPeer, type Peer, type Share } from "./peer.ts";
 import type { RemoteTarget } from "./remote-session.ts";
+
+/** The circumstances in which a message is sent to another broker. */
+export interface Sending {
+  /** The publisher's connection, which is held while that broker is handed more than it can take. */
+  readonly publisher?: Connection | undefined;
+  /** The name of the publish, where nobody there may be sent it twice. */
+  readonly name?: PublishName | undefined;
+  /** See `Delivery.isAgain`. */
+  readonly isAgain?: boolean;
+}
 
 /** Writes messages to the links, and holds back publishers of which a link has too much to send. */
 export class LinkSender {
@@ -86,7 +97,8 @@ export class LinkSender {
   }
 
   /** Sends a message to another broker for its share of the receivers; `settlement` waits for its answer. */
-  deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, publisher?: Connection): void {
+  deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, how: Sending = {}): void {
+    const { publisher, isAgain = false } = how;
     const id = peer.nextDeliveryId();
     // A QoS 0 receiver that is not connected there gets nothing, so nothing is promised to it.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
@@ -100,6 +112,8 @@ export class LinkSender {
       handles: share.sessions.map(({ session }) => session.handle),
       groups: share.groups.map(({ text }) => text),
       payer: peer.facts?.knowsPayers === true ? settlement.publish.payer : undefined,
+      name: peer.facts?.knowsNames === true ? how.name : undefined,
+      isAgain,
     };
     const frame = deliveryFrame(FrameType.publish, delivery, packet);
     const sentAt = this.#context.clock.now();

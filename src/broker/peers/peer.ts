@@ -2,7 +2,7 @@
 import { decodeUtf8 } from "../../base/bytes.ts";
 import { type FormatRange, formatsBefore, readFormats } from "../../base/formats.ts";
 import type { ClockDifference } from "../../link/clock-offset.ts";
-import { withdrawReceiver } from "../../link/frames.ts";
+import { withdrawReceiver } from "../../link/delivery-frame.ts";
 import type { Link } from "../../link/link.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import type { Stamp } from "../../mail/stamp.ts";
@@ -37,6 +37,8 @@ export interface BrokerFacts {
   readonly endsSessions?: boolean;
   /** True if the broker can be sent deliveries that name the user who pays for what is stored of them. */
   readonly knowsPayers?: boolean;
+  /** True if the broker can be sent deliveries that name their publish (`link/delivery-frame.ts`). */
+  readonly knowsNames?: boolean;
   /** True if the broker can be asked what operators want to know (`peers/questions.ts`). */
   readonly answersQuestions?: boolean;
   /** The newest handshake of links that the broker knows (`link/handshake.ts`); a broker of the first does not say. */
@@ -122,8 +124,8 @@ export interface Announced {
 
 /** Decides about a message for a shared subscription that another broker was to place with a member there. */
 export interface GroupsEnd {
-  /** Handles a message that the other broker has not placed. */
-  notPlaced(settlement: Settlement, group: Group, from: Peer): void;
+  /** Handles a message that the other broker has not placed, or that has not been sent to the member chosen here. */
+  notPlaced(settlement: Settlement, group: Group, from: Peer | LocalSession): void;
   /**
    * Handles a message that the other broker may or may not have placed. Returns false if no other member is to have it.
    */

@@ -3,7 +3,9 @@
  * sends what goes to other brokers. The result is a settlement, or none if nobody has to be waited for.
  */
 import { slipsPerUnitMax } from "../../base/limits.ts";
+import type { Work } from "../../base/slices.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
+import type { HeldBy } from "../../link/delivery-frame.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { StoredMail } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -17,9 +19,10 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
 import { subjectOfSession, tellStored } from "../delivery/wire-tap.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
-import type { LinkSender } from "../peers/link-sender.ts";
+import type { LinkSender, Sending } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote, type Share } from "../peers/peer.ts";
 import { draftOf, isRemoteSession, type RemoteTarget } from "../peers/remote-session.ts";
+import { AfterCommit } from "./after-commit.ts";
 import { namesOf } from "./routing-words.ts";
 
 /** The outcome of a delivery, for its publisher's acknowledgement. */
@@ -50,6 +53,8 @@ export interface Committing {
   readonly connection?: Connection | undefined;
   /** Called if the store refuses the commit, since the guard does not hold; the settlement then never ends. */
   readonly refused?: (error: CoordinatorError) => void;
+  /** Has very many receivers here sent the message over several turns; undefined: they are few. */
+  readonly inSteps?: ((work: Work, done: () => void) => void) | undefined;
 }
 
 /** A message to deliver, with what pays for it and what must hold for it to be stored. */
@@ -59,6 +64,8 @@ export interface Promised {
   readonly payment: Payment | undefined;
   /** The condition of every commit: the publisher's session is still this broker's. */
   readonly guard: Guard | undefined;
+  /** The name of a QoS 2 publish whose packet id is committed with it; undefined: none is. */
+  readonly by?: HeldBy | undefined;
   /** How often the message has been given to another member of a shared subscription. */
   readonly reassigned?: number;
   /** The transaction with which the publisher's CONNECT was recorded; see `Settlement.afterZxid`. */
@@ -89,6 +96,9 @@ export class DeliveryPlan implements Delivery {
   /** Sessions of other brokers that get the message into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
+  readonly #by: HeldBy | undefined;
+  /** Receivers here that are sent it after the commit; undefined: everybody is sent it at once. */
+  readonly #afterCommit: AfterCommit | undefined;
 
   constructor(context: DeliveryContext, elsewhere: WaysElsewhere, what: Promised) {
     this.#context = context;
@@ -98,6 +108,9 @@ export class DeliveryPlan implements Delivery {
     this.#guard = what.guard;
     this.#reassigned = what.reassigned ?? 0;
     this.#afterZxid = what.afterZxid ?? 0;
+    this.#by = what.by;
+    // Where there are no other brokers nobody sends it once more.
+    if (what.by !== undefined && !context.coordinator.isAlone) this.#afterCommit = new AfterCommit();
   }
 
   /**
@@ -120,7 +133,7 @@ export class DeliveryPlan implements Delivery {
    * been received, so all who are promised it have it in that commit, at whichever QoS they are sent it.
    */
   get #isWithPacketId(): boolean {
-    return this.#publish.qos === 2 && this.#guard !== undefined;
+    return this.#by !== undefined;
   }
 
   /** True once the store has refused something of it: nothing more is to be stored in its publisher's name. */
@@ -216,7 +229,9 @@ export class DeliveryPlan implements Delivery {
     to.retain = this.#publish.retain && target.retainAsPublished;
     to.subscriptionIds = target.subscriptionIds;
     to.group = target.group as Group | undefined;
-    if (to.qos === 0) client.sendQoS0(this.#publish, to);
+    const isStored = to.qos > 0 && client.mailbox !== undefined;
+    if (!isStored && this.#afterCommit !== undefined) this.#afterCommit.add(client, to);
+    else if (to.qos === 0) client.sendQoS0(this.#publish, to);
     else if (client.mailbox === undefined) client.offer(this.#publish, to);
     else if (client.isEnding) this.#dropFor(client);
     else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
@@ -229,14 +244,21 @@ export class DeliveryPlan implements Delivery {
   commit(operations: JournalOperation[], how: Committing): void {
     const { settlements, clock } = this.#context;
     const units = this.#units(operations);
-    for (const unit of units) this.#commitUnit(unit, how);
-    if (this.#shares !== undefined) this.#forward(this.#shares, how.connection);
+    const last = units.at(-1);
+    const waits = this.#afterCommit !== undefined && last !== undefined;
+    for (const unit of units)
+      this.#commitUnit(unit, how, unit === last && waits ? (zxid) => this.#sendAfter(zxid, how) : undefined);
+    if (this.#shares !== undefined && !waits) this.#forward(this.#shares, { publisher: how.connection });
     const live = this.settlement !== undefined && this.settlement.live.length > 0;
     if (live) settlements.watch(this.settlement!, clock.now());
     if (this.settlement === undefined || this.settlement.isSettled) this.#payment?.close();
   }
 
-  #commitUnit({ message, operations, stored, mailed }: Unit, { refused }: Committing): void {
+  #commitUnit(
+    { message, operations, stored, mailed }: Unit,
+    { refused }: Committing,
+    committed?: (zxid: number) => void,
+  ): void {
     const guard = this.#guard?.check;
     const settlement = this.#settle();
     settlement.waitFor();
@@ -252,6 +274,7 @@ export class DeliveryPlan implements Delivery {
       const { trace } = this.#context;
       if (trace.isOn) tellStored(trace, settlement.publish, namesOf(stored, mailed));
       traced?.("committed");
+      committed?.(zxid);
       settlement.done();
     };
     const withdraw = (error: CoordinatorError): void => {
@@ -301,13 +324,32 @@ export class DeliveryPlan implements Delivery {
     return [...units, { ...last, operations: [...operations, ...last.operations] }];
   }
 
-  #forward(shares: Map<Peer, Share>, publisher: Connection | undefined): void {
-    const packet = this.#elsewhere.linkSender.encode(this.#publish, this.#publish.qos);
+  #forward(shares: Map<Peer, Share>, how: Sending): void {
+    const { linkSender, forwarding } = this.#elsewhere;
     const settlement = this.#settle();
+    const { publish } = settlement;
+    const packet = linkSender.encode(publish, publish.qos);
     for (const [peer, share] of shares) {
       if (share.sessions.length > 0) settlement.isSentThrough = true;
-      this.#elsewhere.linkSender.deliver(peer, share, settlement, packet, publisher);
+      if (peer.link !== undefined) linkSender.deliver(peer, share, settlement, packet, how);
+      // It has left while the store was asked.
+      else for (const group of share.groups) forwarding.notSent(settlement, group, peer);
     }
+  }
+
+  /** Sends the message to those that had to wait for the commit of its packet id, which was transaction `zxid`. */
+  #sendAfter(zxid: number, { connection, inSteps }: Committing): void {
+    const settlement = this.settlement!;
+    const publisher = connection?.channel.phase === "open" ? connection : undefined;
+    if (this.#shares !== undefined) this.#forward(this.#shares, { publisher, name: { ...this.#by!, zxid } });
+    const { forwarding } = this.#elsewhere;
+    const work = this.#afterCommit!.send(settlement.publish, (group, member) =>
+      forwarding.notSent(settlement, group, member),
+    );
+    settlement.waitFor();
+    if (inSteps !== undefined) return inSteps(work, () => settlement.done());
+    while (work.next().done !== true);
+    settlement.done();
   }
 
   #shareOf(peer: Peer): Share {

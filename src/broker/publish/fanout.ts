@@ -2,7 +2,6 @@
  * The fanout of messages: from a route to its receivers. QoS 0 is copied into each receiver's output; QoS 1 and 2 end
  * in a settlement that tells when every receiver is taken care of.
  */
-
 import { outputBytesHigh } from "../../base/limits.ts";
 import type { Work } from "../../base/slices.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
@@ -245,12 +244,13 @@ export class Fanout {
       readonly operations: JournalOperation[];
       readonly connection?: Connection | undefined;
       readonly guard?: Guard | undefined;
+      readonly by?: Promised["by"];
       readonly payment?: Payment | undefined;
       readonly refused?: (error: CoordinatorError) => void;
     },
   ): Delivery {
-    const { payment, guard, connection } = how;
-    const plan = this.#plan({ publish, payment, guard, afterZxid: connection?.connectZxid });
+    const { payment, guard, by, connection } = how;
+    const plan = this.#plan({ publish, payment, guard, by, afterZxid: connection?.connectZxid });
     const add = (target: Target<LocalSession>): void => plan.add(target.subscriber === publisher ? target.own : target);
     const isInSteps = !route.isMailDrop && isWide(route);
     if (!route.isMailDrop) {
@@ -259,9 +259,10 @@ export class Fanout {
     }
     for (const group of route.groups) plan.addAny(this.#shared.choose(group, publish));
     const moved = new Set<string>();
+    const inSteps = (work: Work, done: () => void): void => this.#wide.runNext(route, work, done);
     const commit = (): void => {
       if (moved.size > 0 && !plan.isRefused) this.#addMoved(plan, route, moved);
-      plan.commit(how.operations, how);
+      plan.commit(how.operations, isInSteps ? { ...how, inSteps } : how);
       this.#context.metrics.fanout.observe(plan.receivers);
     };
     if (!isInSteps) commit();

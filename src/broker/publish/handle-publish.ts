@@ -20,6 +20,7 @@ import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
+import type { NamedPublishes } from "../peers/named-publishes.ts";
 import { placeInDrop } from "./drop-place.ts";
 import type { Fanout } from "./fanout.ts";
 import { forgettingOf, holdId } from "./held-ids.ts";
@@ -29,6 +30,7 @@ import { OperatorPublisher } from "./publish-by-operator.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
 import { WillPublisher } from "./publish-will.ts";
 import { Refusals } from "./refusals.ts";
+import { RepeatedPublishes, type RepeatingParts } from "./repeated-publishes.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import { settling } from "./routing-words.ts";
 import { emptyRun, type Run } from "./run.ts";
@@ -53,14 +55,15 @@ export class PublishHandler {
    * meanwhile, after a reconnection or over UDP, must not be told sooner.
    */
   readonly #releases = new WeakMap<LocalSession, Map<number, Connection>>();
+  readonly #named: NamedPublishes;
+  readonly #repeated: RepeatedPublishes;
   readonly #bundle: Run = emptyRun();
   /** Packet ids of the packets in the bundle. */
   #bundleIds: number[] = [];
 
   constructor(
     context: ClusterContext,
-    parts: {
-      fanout: Fanout;
+    parts: RepeatingParts & {
       shared: SharedSubscriptions;
       retainedStore: RetainedStore;
       storeBackPressure: StoreBackPressure;
@@ -81,6 +84,8 @@ export class PublishHandler {
       resume: parts.resume,
     });
     this.wills = new WillPublisher(context, { ...parts, admission: this.#admission, refusals: this.#refusals });
+    this.#named = parts.named;
+    this.#repeated = new RepeatedPublishes(context, parts);
     this.ofOperator = new OperatorPublisher(context, { ...parts, admission: this.#admission });
     this.#resume = parts.resume;
     this.#storeBackPressure = parts.storeBackPressure;
@@ -94,8 +99,7 @@ export class PublishHandler {
     const { channel } = connection;
     const client = connection.client!;
     publish.payer = client.payer;
-    if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
-      return this.#repeat(connection, publish.packetId);
+    if (publish.qos === 2 && client.session.hasIncoming(publish.packetId)) return this.#repeat(connection, publish);
     if (publish.qos > 0) this.#countOutstanding(channel);
     if (this.#isOfThisMoment(publish, route, client)) this.#passOn(connection, publish, route);
     else this.#attempt(connection, publish, route);
@@ -162,7 +166,7 @@ export class PublishHandler {
    */
   refuseMemory(connection: Connection, publish: Publish, text: string): void {
     const { session } = connection.client!;
-    if (publish.qos === 2 && session.hasIncoming(publish.packetId)) return this.#repeat(connection, publish.packetId);
+    if (publish.qos === 2 && session.hasIncoming(publish.packetId)) return this.#repeat(connection, publish);
     this.#refusals.note("memory", text, session.clientId, () => topicOf(publish));
     if (publish.qos === 0) return;
     if (connection.channel.version < 5) throw new ProtocolError(Reason.quotaExceeded, text);
@@ -244,12 +248,18 @@ export class PublishHandler {
   }
 
   /** Answers a QoS 2 message that is sent again, without delivering it twice [MQTT-4.3.3-10]. */
-  #repeat(connection: Connection, packetId: number): void {
+  #repeat(connection: Connection, publish: Publish): void {
+    const { packetId } = publish;
     const client = connection.client!;
-    if (!client.isUnsettled(packetId)) {
+    const isUnsettled = client.isUnsettled(packetId);
+    const isFound = client.session.takeFound(packetId) && !this.#context.coordinator.isAlone;
+    if (!isUnsettled && !isFound) {
       return connection.channel.ackNow(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
     }
     client.answerWhenSettled(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, [packetId], 0));
+    if (isUnsettled) return;
+    const done = (): void => client.settled(packetId, { reason: Reason.success });
+    this.#repeated.send(connection, { publish: publish.kept(), packetId }, done);
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
@@ -267,7 +277,9 @@ export class PublishHandler {
       const retaining = { payment: retainedPayment, isAwaited, clientId: client.session.clientId };
       operations.push(...this.#retainedStore.retain(publish, route.topic, retaining));
     }
-    if (publish.qos === 2) operations.push(...holdId(this.#context, client, { publish, payment: idPayment }));
+    const isHeld = publish.qos === 2 && client.mailbox !== undefined;
+    const by = isHeld ? this.#named.next() : undefined;
+    if (publish.qos === 2) operations.push(...holdId(this.#context, client, { publish, payment: idPayment, by }));
     // A broker that was suspended must not bring back what its client has long published elsewhere: all of it, or some
     // of it would be overtaken.
     const keeps = { isRevoked: () => client.isReleased, revoke: () => this.#context.evict(client) };
@@ -281,7 +293,7 @@ export class PublishHandler {
       // It is answered once, however many commits it comes to.
       answer = () => {};
     };
-    const how = { operations, connection, guard, refused, payment };
+    const how = { operations, connection, guard, by, refused, payment };
     const delivery = this.#fanout.deliver(publish, route, client, how);
     const { settlement } = delivery;
     // A message to sessions that end with their connections alone asks nothing of a store that is behind.

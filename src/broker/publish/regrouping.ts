@@ -156,10 +156,10 @@ export class Regrouping implements GroupsEnd {
   }
 
   /**
-   * Hands on a message that another broker has not placed. At QoS 2 only when it is known that its publisher has not
-   * published it at another broker.
+   * Hands on a message that another broker has not placed, or that a member here has not been sent. At QoS 2 only when
+   * it is known that its publisher has not published it at another broker.
    */
-  notPlaced(settlement: Settlement, group: Group, from: Peer): void {
+  notPlaced(settlement: Settlement, group: Group, from: Peer | LocalSession): void {
     if (settlement.publish.qos < 2) return void this.#reassignForwarded(settlement, group, from);
     settlement.waitFor();
     this.#context.journal.drained(() => {
@@ -174,7 +174,7 @@ export class Regrouping implements GroupsEnd {
   }
 
   /** Gives a message to another member. Returns false if there is none. */
-  #reassignForwarded(settlement: Settlement, group: Group, from: Peer): boolean {
+  #reassignForwarded(settlement: Settlement, group: Group, from: Peer | LocalSession): boolean {
     const { publish, payment, reassigned } = settlement;
     const lent = this.#context.bankAccount.lend(payment);
     const done = (): void => settlement.done();

@@ -39,6 +39,12 @@ export class WideFanouts {
     });
   }
 
+  /** Does the work of a fan-out, like `run`, as soon as none of that topic is under way. */
+  runNext(route: ClusterRoute, work: Work, done: () => void): void {
+    if (!this.isUnderWay(route)) this.run(route, work, done);
+    else this.whenOver(route, () => this.run(route, work, done));
+  }
+
   /** Calls back when the fan-out of that topic that is under way is over, and no other one has begun before. */
   whenOver({ topic }: ClusterRoute, go: () => void): void {
     this.#waiting.get(topic)!.push(go);

@@ -6,7 +6,7 @@ import { LinkSender } from "../../../src/broker/peers/link-sender.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
 import { RemoteSession, type RemoteTarget } from "../../../src/broker/peers/remote-session.ts";
 import { sessionPath } from "../../../src/coordinator/paths.ts";
-import { decodeDelivery } from "../../../src/link/frames.ts";
+import { decodeDelivery } from "../../../src/link/delivery-frame.ts";
 import { Link } from "../../../src/link/link.ts";
 import { Settlement } from "../../../src/mail/settlement.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";

@@ -1,7 +1,7 @@
 /** Messages to very many receivers: they take several turns, and nothing on their topic overtakes them. */
 import { describe, expect, test } from "bun:test";
 import mqttPacket from "mqtt-packet";
-import { encodeUtf8 } from "../../../src/base/bytes.ts";
+import { encodeUtf8, noBytes } from "../../../src/base/bytes.ts";
 import { fanoutAtOnceMax, fanoutWaitingBytesMax, sliceMs, slipsPerUnitMax } from "../../../src/base/limits.ts";
 import { Slices } from "../../../src/base/slices.ts";
 import { Arriving } from "../../../src/broker/cluster/arriving.ts";
@@ -243,6 +243,26 @@ describe("a message to very many receivers", () => {
     finish();
     while (!told.isSettled) await settled();
     expect(store.commits.filter((commit) => commit.length > 1).length).toBe(1);
+  });
+
+  test("at QoS 2 with a packet id reaches them after the commit, again in several turns", async () => {
+    const { fanout, route, online, publisher, finish, store } = scene();
+    const all = online();
+    store.answers = false;
+    const packetId = { kind: "create", path: "/sessions/00/p/in/7", data: noBytes, mode: "persistent" } as const;
+    const delivery = fanout.deliver(message("x", 2), route(), undefined, {
+      ...{ operations: [packetId], connection: publisher, by: { epoch: 1, number: 1 } },
+    });
+    finish();
+    expect(same(all)).toEqual([]);
+    while (!fanout.isUnderWay(route())) {
+      store.answer(1);
+      await settled();
+    }
+    expect(all.filter(({ length }) => length > 0).length).toBeWithin(0, many / 2);
+    expect(delivery.settlement!.isSettled).toBe(false);
+    finish();
+    expect([same(all), delivery.settlement!.isSettled]).toEqual([["x"], true]);
   });
 
   test("goes after a session that has moved meanwhile, and not to one that has ended", async () => {
