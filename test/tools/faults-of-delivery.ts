@@ -333,4 +333,11 @@ export const faults: readonly Fault[] = [
     replace: "    this.#context.localSessions.set(request.clientId, client);\n    const receiveMaximum",
     tests: "test/simulation/found.test.ts",
   },
+  {
+    what: "delivery: a session that was to expire twice expires under its client",
+    file: "src/broker/delivery/kept-session.ts",
+    find: "    this.stopExpiry();\n    this.#expiryTimer",
+    replace: "    this.#expiryTimer",
+    tests: "test/unit/rooms/session-store.test.ts",
+  },
 ];

@@ -138,6 +138,8 @@ export class KeptSession {
    */
   expireIn(ms: number, expired: () => void): void {
     const { timers, clock } = this.context;
+    // Of two CONNECTs whose clients have gone each has the session wait: the first one's end must not come later.
+    this.stopExpiry();
     this.#expiryTimer = new Timer(() => {
       this.#isOver = true;
       expired();

@@ -121,6 +121,17 @@ describe("the expiry of a session", () => {
     expect([isStored("c"), context.localSessions.has("c")]).toEqual([false, false]);
   });
 
+  test("does not come for one whose client is back after two others of its connections had gone", async () => {
+    const { asked, context, sessionStore, recorded, commitAll, pass } = scene();
+    const client = recorded("c", 60);
+    for (let gone = 0; gone < 2; gone++) sessionStore.recordAway(client);
+    client.stopExpiry();
+    await commitAll();
+    pass(61_000);
+    await commitAll();
+    expect([asked, client.isOver, context.localSessions.get("c") === client]).toEqual([[], false, true]);
+  });
+
   test("does not come for a session without end, for one whose client is back, or that is another broker's", async () => {
     const { context, asked, sessionStore, recorded, commitAll, pass } = scene();
     const [endless, back, given] = [recorded("endless", sessionNeverExpires), recorded("back"), recorded("given")];
