@@ -362,6 +362,11 @@ export const turnLongMs = 50;
 export const turnSampleMs = 5;
 /** The time after which work that would hold up everybody else is left, to go on in a later turn of the event loop. */
 export const sliceMs = 10;
+/** How long datagrams are handled in one turn of the event loop. */
+export const datagramTurnMs = 5;
+/** Datagrams that wait for the next turn; what comes besides is lost. */
+export const datagramsWaitingMax = 1024;
+export const datagramsWaitingBytesMax = 1024 * 1024;
 /** The share of it that each has where several such works take turns. */
 export const sliceShareMs = 2;
 /** Receivers of a message, here, that are served in one turn whatever it costs; more are served in steps. */

@@ -7,6 +7,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { DatagramTurns } from "./datagram-turns.ts";
 
 /** A multicast group and its port. */
 export interface Group {
@@ -22,6 +23,8 @@ export interface UdpOptions {
   /** A group whose datagrams are taken, too; undefined: none. */
   readonly group: Group | undefined;
   readonly received: (bytes: Uint8Array, from: RemoteInfo) => void;
+  /** Told of each datagram that is lost, since more come than are handled. */
+  readonly lost: () => void;
   /** Told what fails while the socket is open; it stays open. */
   readonly failed: (why: string) => void;
 }
@@ -37,7 +40,10 @@ export async function listenUdp(options: UdpOptions): Promise<UdpSocket> {
   const { host, port, receiveBufferBytes, group, failed } = options;
   const socket = await bind(host, port, "alone");
   const sockets = [socket];
-  const received = (bytes: Buffer, from: RemoteInfo): void => orCrash(() => options.received(bytes, from));
+  const turns = new DatagramTurns<RemoteInfo>((bytes, from) => orCrash(() => options.received(bytes, from)));
+  const received = (bytes: Buffer, from: RemoteInfo): void => {
+    if (!turns.take(bytes, from)) options.lost();
+  };
   try {
     if (group !== undefined) {
       // Answers come from the port that clients go on with.

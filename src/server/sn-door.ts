@@ -57,6 +57,7 @@ export async function openSnDoor(
     receiveBufferBytes: snReceiveBufferBytes,
     group,
     received: (bytes, { address, port }) => gateway.receive(bytes, { address, port }),
+    lost: () => void gateway.metrics.refused++,
     failed: (why) => log.warn({ why }, "the socket of MQTT-SN"),
   });
   const { turns, slices } = broker.context;

@@ -213,3 +213,24 @@ test("bent datagrams of strangers and of clients harm nobody, in either version"
     for (const one of [...rogues, healthy]) one.close();
   });
 });
+
+test("devices count among connections, of their address and of all; who is silent goes with all that it took", async () => {
+  const count = 40;
+  const connectAll = async (port: number): Promise<{ codes: number[]; devices: SnClient[] }> => {
+    const devices = await Promise.all(Array.from({ length: count }, () => SnClient.open(port)));
+    for (const [number, device] of devices.entries())
+      device.send({ kind: "connect", will: false, clean: true, protocolId: 1, duration: 1, clientId: `d-${number}` });
+    const codes = await Promise.all(devices.map(async (device) => (await device.take("connack")).code));
+    return { codes, devices };
+  };
+  for (const limit of [{ maxConnectionsPerAddress: 30 }, { maxConnections: 30 }])
+    await withBroker({ ...options, ...limit }, async ({ server }) => {
+      const { port, gateway } = server.sn!;
+      const { metrics } = server.broker.context;
+      const { codes, devices } = await connectAll(port);
+      expect(codes.filter((code) => code === 0).length).toBe(30);
+      expect([metrics.connections, gateway.clients]).toEqual([30, 30]);
+      await eventually(() => metrics.connections === 0 && gateway.clients === 0, "who is silent is lost");
+      for (const device of devices) device.close();
+    });
+}, 60_000);

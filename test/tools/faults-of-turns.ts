@@ -238,4 +238,25 @@ export const faults: readonly Fault[] = [
       "      onControl(opcodePing, (this.#control ?? noBytes).slice(0, this.#controlLength));\n      const free = noBytes;\n",
     tests: "test/unit/transports.test.ts",
   },
+  {
+    what: "turns: datagrams are handled for as long as some come",
+    file: "src/net/datagram-turns.ts",
+    find: "this.#waiting.length === 0 && this.#spentMs < datagramTurnMs",
+    replace: "this.#waiting.length === 0 || this.#spentMs < datagramTurnMs",
+    tests: "test/unit/datagram-turns.test.ts",
+  },
+  {
+    what: "turns: datagrams that wait are handled all at once",
+    file: "src/net/datagram-turns.ts",
+    find: "while (this.#waiting.length > 0 && this.#spentMs < datagramTurnMs) {",
+    replace: "while (this.#waiting.length > 0) {",
+    tests: "test/unit/datagram-turns.test.ts",
+  },
+  {
+    what: "turns: as many datagrams wait as like",
+    file: "src/net/datagram-turns.ts",
+    find: "if (this.#waiting.length >= datagramsWaitingMax || !hasRoom) return false;",
+    replace: "if (!hasRoom) return false;",
+    tests: "test/unit/datagram-turns.test.ts",
+  },
 ];
