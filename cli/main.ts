@@ -6,6 +6,7 @@ import { ConnectionRefused } from "../src/client/closing-reason.ts";
 import { fromEmqttBench } from "./bench/emqtt-flags.ts";
 import { isLogJson } from "./flags/broker-config.ts";
 import { addConnectionOptions, ownArguments } from "./flags/client-flags.ts";
+import { fromMqttx } from "./flags/mqttx-flags.ts";
 import { asProtoFlags } from "./flags/payload-flags.ts";
 import { applyProfile } from "./flags/profiles.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
@@ -66,9 +67,10 @@ function asFlags([runtime = "", script = "", ...words]: readonly string[]): stri
 /** Puts the flags of a file of the user's before those of the command line, for pub and sub; a profile goes before. */
 function withOwnArguments([runtime = "", script = "", command, ...words]: readonly string[]): string[] {
   if (command === undefined) return [runtime, script];
-  if (command === "pub" || command === "sub") words = asProtoFlags(words);
+  const called = program.commands.find((one) => one.name() === command);
+  if (command === "pub" || command === "sub") words = asProtoFlags(fromMqttx(called!, words));
   if (command === "bench" && /^(conn|pub|sub)$/.test(words[0] ?? ""))
-    words = [words[0]!, ...fromEmqttBench(words.slice(1))];
+    words = [words[0]!, ...fromEmqttBench(fromMqttx(called!, words.slice(1)))];
   const hasProfile = words.some((word) => /^--profile(=|$)/.test(word));
   const own = (command === "pub" || command === "sub") && !hasProfile ? ownArguments(command, process.env) : [];
   return [runtime, script, command, ...own, ...words];
