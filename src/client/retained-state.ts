@@ -46,11 +46,11 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
     return this.#value;
   }
 
-  /** Resolves when the broker has stored it. */
+  /** Resolves when the broker has stored it. Rejects with a `TypeError` if it is no text, and there is no schema. */
   async set(value: Value, options: Omit<PublishOptions, "retain"> = {}): Promise<void> {
     const { schema, qos = 1 } = this.#options;
     const all = { qos, ...options, retain: true };
-    if (schema === undefined) await this.#client.publish(this.topic, String(value), all);
+    if (schema === undefined) await this.#client.publish(this.topic, textOf(value), all);
     else await this.#client.publish(this.topic, value, { ...all, schema } as PublishOptions & SchemaOption<unknown>);
   }
 
@@ -136,4 +136,10 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
   #wake(): void {
     for (const resolve of this.#watchers.splice(0)) resolve();
   }
+}
+
+/** Returns a value that needs no schema as its text: others would be stored as "[object Object]". */
+function textOf(value: unknown): string {
+  if (["string", "number", "boolean", "bigint"].includes(typeof value)) return String(value);
+  throw new TypeError("without a schema a state is a text, a number or a boolean: give state() a schema for JSON");
 }
