@@ -58,8 +58,15 @@ test("what is too much waits, as much as there is room for; its bytes are kept, 
   await eventually(() => handed.length === datagramsWaitingMax + 1, "all that waited were handed on");
   expect(handed).toEqual(handed.map((_, number) => `${number} 2 1`));
   // By their bytes, too; and when all have gone there is room again.
-  const large = new DatagramTurns<number>(() => spend(datagramTurnMs));
+  const seen: number[] = [];
+  const large = new DatagramTurns<number>((_, number) => {
+    seen.push(number);
+    spend(2 * datagramTurnMs);
+  });
   const half = new Uint8Array(datagramsWaitingBytesMax / 2);
   expect([1, 2, 3, 4].map((number) => large.take(half, number))).toEqual([true, true, true, false]);
+  // Those that wait have a part of each turn, too.
+  await new Promise<void>((done) => void setImmediate(done));
+  expect(seen).toEqual([1, 2]);
   await eventually(() => large.take(half, 5), "there is room again");
 });
