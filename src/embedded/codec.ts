@@ -99,7 +99,49 @@ class BlockReader {
   }
 }
 
+/** A block that is handed over: so many bytes in the memory of a `SharedBlock`, or, if it is larger, one of its own. */
+export type HandedBlock = number | Uint8Array<ArrayBuffer>;
+
+/**
+ * Memory that two threads share: one puts a block into it, and the other has read that before the next one is put. A
+ * block with memory of its own, for each transaction, comes to new pages from the system each time, which cost more
+ * than to copy it twice.
+ */
+export class SharedBlock {
+  readonly #shared: Buffer;
+  /** The block that was taken last: strings are read faster from memory that is not shared. */
+  #taken: Buffer = Buffer.alloc(0);
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#shared = Buffer.from(memory);
+  }
+
+  put(block: GrowingBytes): HandedBlock {
+    if (block.length > this.#shared.length) return block.copy();
+    this.#shared.set(block.bytes.subarray(0, block.length));
+    return block.length;
+  }
+
+  /** Returns the bytes of a block: valid until the next one is taken. */
+  take(block: HandedBlock): Uint8Array {
+    if (typeof block !== "number") return block;
+    if (this.#taken.length < block) this.#taken = Buffer.allocUnsafe(this.#shared.length);
+    this.#shared.copy(this.#taken, 0, 0, block);
+    return this.#taken.subarray(0, block);
+  }
+}
+
 export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBuffer> {
+  return writeRequests(requests).copy();
+}
+
+/** Hands requests over to another thread. */
+export function putRequests(to: SharedBlock, requests: readonly Request[]): HandedBlock {
+  return to.put(writeRequests(requests));
+}
+
+/** The block is valid until the next one is written. */
+function writeRequests(requests: readonly Request[]): BlockWriter {
   const to = beginBlock().int(requests.length);
   for (const request of requests) {
     const kind = request.kind === "read" ? "read" : request.canBeRepaired ? "repairable" : "write";
@@ -107,7 +149,7 @@ export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBu
     if (request.kind === "write") for (const operation of request.operations) writeWrite(to, operation);
     else for (const { kind: asked, path } of request.operations) to.int(readKinds.indexOf(asked)).text(path);
   }
-  return to.copy();
+  return to;
 }
 
 function writeWrite(to: BlockWriter, operation: WriteOperation): void {
@@ -159,6 +201,16 @@ function readWrite(from: BlockReader): WriteOperation {
 }
 
 export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer> {
+  return writeReplies(replies).copy();
+}
+
+/** Hands replies over to another thread. */
+export function putReplies(to: SharedBlock, replies: readonly Reply[]): HandedBlock {
+  return to.put(writeReplies(replies));
+}
+
+/** The block is valid until the next one is written. */
+function writeReplies(replies: readonly Reply[]): BlockWriter {
   const to = beginBlock().int(replies.length);
   for (const reply of replies) {
     to.int(replyKinds.indexOf(reply.kind));
@@ -171,7 +223,7 @@ export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer
       for (const result of reply.results) writeResult(to, result);
     }
   }
-  return to.copy();
+  return to;
 }
 
 export function decodeReplies(bytes: Uint8Array): Reply[] {

@@ -16,7 +16,7 @@ import {
   type WriteDone,
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
-import { decodeReplies, encodeRequests } from "./codec.ts";
+import { decodeReplies, putRequests, SharedBlock } from "./codec.ts";
 import type { Reply, Request } from "./database.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
@@ -37,6 +37,9 @@ export interface EmbeddedOptions {
   readonly inTurn?: (go: () => void) => void;
 }
 
+/** The memory that the broker's thread and the store's share. */
+type SharedMemory = Pick<Extract<ToWorker, { kind: "open" }>, "requests" | "replies">;
+
 const fullWords =
   "the disk of the store is nearly full: nothing new is stored until there is room; what is stored can be fetched";
 const roomWords = "the disk of the store has room again";
@@ -45,6 +48,8 @@ const defaultOptions: EmbeddedOptions = { acceptDamage: false, report() {}, foun
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
+/** Bytes of requests, and of replies, that the two threads share memory for; a transaction of more has its own. */
+const sharedBytes = 512 * 1024;
 /** Operations in one transaction: its answers are handled in one turn of the event loop. */
 const transactionOperationsMax = 16_384;
 /**
@@ -68,13 +73,15 @@ export class EmbeddedCoordinator implements Coordinator {
   damagedRecords = 0;
   isFull = false;
   readonly #worker: Worker;
+  readonly #requests: SharedBlock;
+  readonly #replies: SharedBlock;
   /** Listeners by path. There is one for each session, mostly alone: a `Set` for each would take more than all else. */
   readonly #watches = new Map<string, readonly ((event: WatchEvent) => void)[]>();
   /**
    * How many watched paths there are of each length, by their first level: nodes far below are not asked level by
    * level.
    */
-  readonly #watchedLengths = new Map<string, Map<number, number>>();
+  readonly #watchedLengths = new Map<string, WatchedLengths>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   #queue: Submission[] = [];
   #requestsMax = transactionRequestsMax;
@@ -85,8 +92,10 @@ export class EmbeddedCoordinator implements Coordinator {
 
   readonly #options: EmbeddedOptions;
 
-  private constructor(worker: Worker, options: EmbeddedOptions) {
+  private constructor(worker: Worker, memory: SharedMemory, options: EmbeddedOptions) {
     this.#worker = worker;
+    this.#requests = new SharedBlock(memory.requests);
+    this.#replies = new SharedBlock(memory.replies);
     this.#options = options;
     // Our bug: without its store the broker must not go on. The next start finds what was committed.
     worker.onerror = (event) => assert(false, `the store's worker failed: ${event.message}`);
@@ -101,16 +110,17 @@ export class EmbeddedCoordinator implements Coordinator {
   static open(folder: string, options = defaultOptions): Promise<EmbeddedCoordinator> {
     const { acceptDamage } = options;
     const worker = new Worker(workerUrl());
+    const memory = { requests: new SharedArrayBuffer(sharedBytes), replies: new SharedArrayBuffer(sharedBytes) };
     return new Promise((resolve, reject) => {
       worker.onerror = (event) => reject(new OperatingError("ESTORE", `the store's worker failed: ${event.message}`));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
         if (data.kind === "report") return options.report(data.words);
-        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker, options));
+        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker, memory, options));
         worker.terminate();
         assert(data.kind === "refused", `the store's worker says ${data.kind} before it is open`);
         reject(new OperatingError(data.code, data.message));
       };
-      worker.postMessage({ kind: "open", folder, acceptDamage } satisfies ToWorker);
+      worker.postMessage({ kind: "open", folder, acceptDamage, ...memory } satisfies ToWorker);
     });
   }
 
@@ -215,22 +225,24 @@ export class EmbeddedCoordinator implements Coordinator {
     if (this.#running !== undefined || this.#closed) return;
     if (this.#queue.length > 0) {
       this.#running = this.#takeSome();
-      const requests = encodeRequests(this.#running.map((submission) => submission.request));
-      this.#worker.postMessage({ kind: "run", requests } satisfies ToWorker, [requests.buffer]);
+      const operations = this.#running.map((submission) => submission.request);
+      const requests = putRequests(this.#requests, operations);
+      this.#send({ kind: "run", requests }, typeof requests === "number" ? [] : [requests.buffer]);
     } else if (this.#closing !== undefined) {
       this.#closed = true;
       this.#send({ kind: "close" });
     }
   }
 
-  #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
+  #send(message: ToWorker, handedOver: readonly ArrayBuffer[] = []): void {
+    if (handedOver.length === 0) this.#worker.postMessage(message);
+    else this.#worker.postMessage(message, [...handedOver]);
   }
 
   #receive(message: FromWorker): void {
     switch (message.kind) {
       case "ran": {
-        const replies = decodeReplies(message.replies);
+        const replies = decodeReplies(this.#replies.take(message.replies));
         const submissions = this.#running!;
         this.#running = undefined;
         this.#setState("CONNECTED");
@@ -282,7 +294,7 @@ export class EmbeddedCoordinator implements Coordinator {
     if (lengths === undefined) return;
     const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
     // A listener may end or begin watches: one that begins now hears of the node too, or not.
-    for (const length of lengths.keys()) {
+    for (const length of lengths.all) {
       if (path.length !== length && path.charCodeAt(length) !== slash) continue;
       for (const listener of this.#watches.get(path.slice(0, length)) ?? []) listener({ type, path });
     }
@@ -290,13 +302,21 @@ export class EmbeddedCoordinator implements Coordinator {
 
   #countWatch(path: string, more: 1 | -1): void {
     const root = rootOf(path);
-    const lengths = this.#watchedLengths.get(root) ?? new Map<number, number>();
+    const lengths = this.#watchedLengths.get(root) ?? { counts: new Map<number, number>(), all: [] };
     this.#watchedLengths.set(root, lengths);
-    const count = (lengths.get(path.length) ?? 0) + more;
-    if (count > 0) lengths.set(path.length, count);
-    else lengths.delete(path.length);
-    if (lengths.size === 0) this.#watchedLengths.delete(root);
+    const { counts } = lengths;
+    const before = counts.get(path.length) ?? 0;
+    if (before + more > 0) counts.set(path.length, before + more);
+    else counts.delete(path.length);
+    if (before === 0 || before + more === 0) lengths.all = [...counts.keys()];
+    if (counts.size === 0) this.#watchedLengths.delete(root);
   }
+}
+
+interface WatchedLengths {
+  readonly counts: Map<number, number>;
+  /** Each of them once: a list is walked faster, for every node that is written. */
+  all: readonly number[];
 }
 
 const slash = 0x2f;

@@ -3,21 +3,28 @@
 import { messageOf, OperatingError, type OperatingErrorCode } from "../base/errors.ts";
 import { emptyLevelsMs, emptyLevelsSweptMax } from "../base/limits.ts";
 import { diskLookMs, witnessSyncMs } from "../base/store-limits.ts";
-import { decodeRequests, encodeReplies } from "./codec.ts";
+import { decodeRequests, type HandedBlock, putReplies, SharedBlock } from "./codec.ts";
 import { DamagedRow } from "./damage.ts";
 import { type Reply, type Request, TreeDatabase } from "./database.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { Room } from "./room.ts";
 
 export type ToWorker =
-  | { readonly kind: "open"; readonly folder: string; readonly acceptDamage: boolean }
-  | { readonly kind: "run"; readonly requests: Uint8Array }
+  | {
+      readonly kind: "open";
+      readonly folder: string;
+      readonly acceptDamage: boolean;
+      /** Memory for blocks of requests, and for those of replies. */
+      readonly requests: SharedArrayBuffer;
+      readonly replies: SharedArrayBuffer;
+    }
+  | { readonly kind: "run"; readonly requests: HandedBlock }
   | { readonly kind: "close" };
 
 export type FromWorker =
   | { readonly kind: "opened" }
   | { readonly kind: "refused"; readonly message: string; readonly code: OperatingErrorCode }
-  | { readonly kind: "ran"; readonly replies: Uint8Array }
+  | { readonly kind: "ran"; readonly replies: HandedBlock }
   /** Emptied levels have been removed: the disk takes writes. */
   | { readonly kind: "swept" }
   | { readonly kind: "trouble"; readonly message: string }
@@ -37,9 +44,13 @@ let database: TreeDatabase | undefined;
 let isSweeping = false;
 let acceptDamage = false;
 let room: Room | undefined;
+/** The memory for requests, and for replies. */
+let incoming: SharedBlock | undefined;
+let outgoing: SharedBlock | undefined;
 
 function send(message: FromWorker): void {
-  if (message.kind === "ran") self.postMessage(message, [message.replies.buffer as ArrayBuffer]);
+  if (message.kind === "ran" && typeof message.replies !== "number")
+    self.postMessage(message, [message.replies.buffer]);
   else self.postMessage(message);
 }
 
@@ -87,7 +98,7 @@ function isFull(error: unknown): boolean {
  */
 function run(requests: readonly Request[]): void {
   try {
-    sendReplies(encodeReplies(answer(requests)));
+    sendReplies(putReplies(outgoing!, answer(requests)));
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     // While anything of the reserve is left, what has been promised already is stored.
@@ -98,7 +109,7 @@ function run(requests: readonly Request[]): void {
 }
 
 /** Nothing is acknowledged that lies in a file which nobody will find: it is waited for. */
-function sendReplies(replies: Uint8Array): void {
+function sendReplies(replies: HandedBlock): void {
   if (database?.file.isInPlace === false) {
     send({ kind: "trouble", message: "the file of the store is gone from its folder, or another one is in its place" });
     setTimeout(() => sendReplies(replies), retryMs);
@@ -142,9 +153,11 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   switch (message.kind) {
     case "open":
       ({ acceptDamage } = message);
+      incoming = new SharedBlock(message.requests);
+      outgoing = new SharedBlock(message.replies);
       return open(message.folder);
     case "run":
-      return run(decodeRequests(message.requests));
+      return run(decodeRequests(incoming!.take(message.requests)));
     case "close":
       room = undefined;
       database?.close();

@@ -120,7 +120,9 @@ export class Journal {
     if (operations.length === 0) return done([], 0);
     let bytes = 0;
     let after: { index: number; call: (how: Outcome) => void }[] | undefined;
-    for (const [index, operation] of operations.entries()) {
+    // By number: for each packet of a client that comes or goes an iterator costs as much as all the rest of this.
+    for (let index = 0; index < operations.length; index++) {
+      const operation = operations[index]!;
       bytes += operation.path.length + (isPiece(operation) || !("data" in operation) ? 0 : operation.data.length);
       if (!("after" in operation) || operation.after === undefined) continue;
       after ??= [];

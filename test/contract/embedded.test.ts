@@ -212,6 +212,21 @@ test("submissions that wait go into one transaction together", async () => {
   await new Promise<void>((resolve) => coordinator.close(resolve));
 });
 
+test("transactions of more than the two threads share memory for come and go as small ones do", async () => {
+  const coordinator = await EmbeddedCoordinator.open(join(root, "blocks"));
+  opened.push(coordinator);
+  // The first and the last lie in shared memory, the others on both sides of its size.
+  const sizes = [10, 500_000, 700_000, 530_000, 520_000, 10];
+  for (const [at, size] of sizes.entries()) {
+    const data = new Uint8Array(size).fill(at + 1);
+    await write(coordinator, { kind: "create", path: `/block-${at}`, data, mode: "persistent" });
+  }
+  const results = await Promise.all(sizes.map((_, at) => read(coordinator, [{ kind: "get", path: `/block-${at}` }])));
+  const found = results.map(([one]) => (typeof one === "object" && "data" in one ? one.data : noBytes));
+  // So that no byte of one is another's.
+  expect(found.map((data) => [data.length, ...new Set(data)])).toEqual(sizes.map((size, at) => [size, at + 1]));
+});
+
 test("a tool that locks the store for a while is waited for, longer than SQLite itself would wait", async () => {
   const folder = join(root, "locked");
   const coordinator = await EmbeddedCoordinator.open(folder);
