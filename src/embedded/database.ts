@@ -49,6 +49,19 @@ interface Listed {
   readonly bytes: number;
 }
 
+/**
+ * Whether a submission can be undone alone, by a savepoint of its own. To make one, and to keep the pages as they were
+ * then, takes a part of the time that all else takes, and few submissions are refused: without, all of the transaction
+ * is undone, and run once more with savepoints.
+ */
+type Undoing = "saved" | "unsaved";
+
+/** Thrown where it must be run once more. */
+const mustBeSaved = new Error("a submission of the transaction is to be undone alone");
+
+/** Transactions that have savepoints after one that needed them: where one submission is refused others may be, too. */
+const savedRunsMin = 32;
+
 export class TreeDatabase {
   /** The place that it takes on the disk. */
   readonly file: StoreFile;
@@ -60,6 +73,8 @@ export class TreeDatabase {
   readonly #release: Statement;
   readonly #list: Statement<Listed, [string, string, number]>;
   #zxid: number;
+  /** Transactions that are still to have savepoints. */
+  #savedRuns = 0;
   /** The last transaction of the life before this one. */
   readonly #startedAt: number;
   /** Parents that have lost a child, and may be empty containers. */
@@ -96,6 +111,21 @@ export class TreeDatabase {
    * the disk is full or fails; then nothing happened, and the same may be tried again.
    */
   run(requests: readonly Request[]): Reply[] {
+    if (this.#savedRuns > 0) {
+      this.#savedRuns--;
+      return this.#run(requests, "saved");
+    }
+    try {
+      return this.#run(requests, "unsaved");
+    } catch (error) {
+      if (error !== mustBeSaved) throw error;
+      this.#savedRuns = savedRunsMin;
+      return this.#run(requests, "saved");
+    }
+  }
+
+  /** Throws `mustBeSaved` where a submission would have to be undone alone and cannot be; then nothing happened. */
+  #run(requests: readonly Request[], how: Undoing): Reply[] {
     const writes = requests.some((request) => request.kind === "write");
     const zxid = this.#zxid;
     const { totals } = this.#table;
@@ -104,7 +134,7 @@ export class TreeDatabase {
       this.#db.exec(writes ? "BEGIN IMMEDIATE" : "BEGIN");
       const replies: Reply[] = [];
       for (const request of requests) {
-        const reply = this.#answer(request);
+        const reply = this.#answer(request, how);
         replies.push(reply);
         if (reply.kind === "failed" && request.kind === "write" && request.canBeRepaired) break;
       }
@@ -120,7 +150,7 @@ export class TreeDatabase {
       this.#zxid = zxid;
       this.#operations.transactionUndone();
       this.#undo(totals);
-      throw inWords(error);
+      throw error === mustBeSaved ? error : inWords(error);
     }
   }
 
@@ -241,19 +271,20 @@ export class TreeDatabase {
     this.#store.close(this.#zxid, isClean);
   }
 
-  #answer(request: Request): Reply {
+  #answer(request: Request, how: Undoing): Reply {
     if (request.kind === "read") {
       return { kind: "read", results: request.operations.map((operation) => this.#operations.read(operation)) };
     }
-    return this.#writeAll(request.operations);
+    return this.#writeAll(request.operations, how);
   }
 
-  #writeAll(operations: readonly WriteOperation[]): Reply {
+  #writeAll(operations: readonly WriteOperation[], how: Undoing): Reply {
     const results: WriteResult[] = [];
     this.#zxid++;
     const { totals } = this.#table;
     // One that changes nothing, or only with its last operation, leaves nothing behind when it is refused.
-    const mustUndo = operations.findIndex(({ kind }) => kind !== "check") < operations.length - 1;
+    const firstChange = operations.findIndex(({ kind }) => kind !== "check");
+    const mustUndo = how === "saved" && firstChange < operations.length - 1;
     let isSaved = false;
     try {
       for (const operation of operations) {
@@ -265,6 +296,7 @@ export class TreeDatabase {
       }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      if (how === "unsaved" && firstChange >= 0 && firstChange < results.length) throw mustBeSaved;
       if (isSaved) {
         this.#db.exec("ROLLBACK TO multi; RELEASE multi");
         this.#table.totals = totals;

@@ -133,12 +133,12 @@ export class TreeOperations {
   }
 
   #delete({ path, version }: Extract<WriteOperation, { kind: "delete" }>): void {
-    const key = split(path);
-    const row = expectVersion(this.#table.find(...key), version);
-    if (this.#table.hasChild(path)) throw new Refusal("NotEmpty");
+    const found = this.#table.findWithChild(path);
+    const row = expectVersion(found.row, version);
+    if (found.hasChild) throw new Refusal("NotEmpty");
     this.#table.remove(row);
     this.forget(path);
-    this.#emptied(key[0]);
+    this.#emptied(row.parent);
   }
 
   #create(operation: Extract<WriteOperation, { kind: "create" }>, zxid: number): WriteResult {

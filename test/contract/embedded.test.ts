@@ -277,6 +277,45 @@ test("levels are made in one commit with what stands below them, and not where t
   database.close();
 });
 
+test("of a transaction's submissions one that is refused leaves nothing behind, wherever it fails; the others stand", () => {
+  const database = new TreeDatabase(join(root, "undone"));
+  const child: WriteOperation = { kind: "create", path: "/s/", data: noBytes, mode: "sequential" };
+  run(database, make("/s"));
+  const before = run(database, make("/kept"));
+  // The first such transaction is run without savepoints and then with them; those after it with them; then without.
+  for (let round = 0; round < 80; round++) {
+    const at = (name: string): string => `/r${round}/${name}`;
+    const requests: readonly (readonly WriteOperation[])[] = [
+      [make(at("a")), child],
+      [make(at("b/c")), child, { kind: "set", path: "/kept", data: noBytes, version: 99 }],
+      [{ kind: "set", path: "/kept", data: encodeUtf8(at("")), version: round }],
+      [make(at("d")), make("/kept")],
+      [{ kind: "check", path: at("b/c"), version: 0 }, make(at("e"))],
+      [child],
+    ];
+    const refused = round % 20 !== 19;
+    const asked = refused ? requests : requests.filter((_, index) => [0, 2, 5].includes(index));
+    const replies = database.run(asked.map((operations) => ({ kind: "write", operations, canBeRepaired: false })));
+    const found = replies.map((reply) => (reply.kind === "failed" ? `${reply.code} ${reply.index}` : reply.kind));
+    const stand = ["written", "written", "written"];
+    expect(found).toEqual(
+      refused ? ["written", "BadVersion 2", "written", "NodeExists 1", "NoNode 0", "written"] : stand,
+    );
+    const paths = ["a", "b", "b/c", "d", "e"].map(at);
+    expect(existing(database, [`/r${round}`, ...paths])).toEqual([`/r${round}`, at("a")]);
+  }
+  const [reply] = database.run([{ kind: "read", operations: [{ kind: "children", path: "/s" }] }]);
+  const names = reply?.kind === "read" && typeof reply.results[0] === "object" ? reply.results[0] : undefined;
+  expect(names).toMatchObject({ children: { length: 160 } });
+  const after = run(database, make("/last"));
+  const zxidOf = (written: Reply): number => (written.kind === "written" ? written.zxid : -1);
+  // Each submission has its number, refused or not, and once only.
+  expect(zxidOf(after) - zxidOf(before)).toBe(76 * 6 + 4 * 3 + 1);
+  database.close();
+  // All that it says of itself is right.
+  new TreeDatabase(join(root, "undone")).close();
+});
+
 test("a check goes by the version that stands there, whatever was set, removed or undone since the last one", () => {
   const database = new TreeDatabase(join(root, "checks"));
   const check = (version: number): WriteOperation => ({ kind: "check", path: "/c", version });

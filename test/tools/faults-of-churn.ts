@@ -64,6 +64,20 @@ export const faults: readonly Fault[] = [
     tests: store,
   },
   {
+    what: "churn: what a refused submission has written stays in its transaction",
+    file: "src/embedded/database.ts",
+    find: "firstChange < results.length) throw mustBeSaved;",
+    replace: "firstChange > results.length) throw mustBeSaved;",
+    tests: store,
+  },
+  {
+    what: "churn: a transaction that is run once more goes by what its first run had remembered",
+    file: "src/embedded/tree-operations.ts",
+    find: "    this.submissionUndone();\n    this.#sequences.clear();\n",
+    replace: "    this.#sequences.clear();\n",
+    tests: store,
+  },
+  {
     what: "churn: a check holds by a version that has been set since",
     file: "src/embedded/tree-operations.ts",
     find: "    this.#versions.delete(path);\n    // What stood",
