@@ -290,6 +290,8 @@ export const willHurryMs = 1_000;
 export const reassignmentsMax = 4;
 /** Messages of members that are gone, which wait for another member, or for credits; beyond it they are dropped. */
 export const regroupBytesMax = 16 * 1024 * 1024;
+/** How often a client's wills at brokers that cannot be asked are looked at, while they change. */
+export const silentWillTriesMax = 5;
 /** Messages that wait for a session on the move. */
 export const movingMessagesMax = 10_000;
 /** Brokers, by their processes, of whose QoS 2 publishes by name it is remembered how far they have come. */

@@ -17,18 +17,30 @@ export interface WillRecord {
   readonly movedAt?: number | undefined;
   /** When the connection was lost, in ms since 1970, if the delay has begun. */
   readonly lostAt?: number | undefined;
+  /** The stamp of the connection's claim, if brokers could not be asked to give its client up. */
+  readonly claimedAt?: number | undefined;
   /** Milli-credits that the broker pays for it under whose name it stands; 0: it is paid for with its session. */
   readonly credits?: number | undefined;
 }
 
 /**
  * A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent
- * elsewhere or lost, then the message as stored.
+ * elsewhere or lost, its claim's stamp, then the message as stored.
  */
-export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt, credits }: WillRecord): Uint8Array {
+export function encodeWill({
+  publish,
+  delay,
+  expiryMs,
+  epoch,
+  movedAt,
+  lostAt,
+  claimedAt,
+  credits,
+}: WillRecord): Uint8Array {
   const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
   const expiry = expiryMs === Infinity ? null : expiryMs;
-  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch, movedAt, lostAt }));
+  const { retain } = publish;
+  const head = encodeUtf8(JSON.stringify({ topic, retain, delay, expiry, epoch, movedAt, lostAt, claimedAt }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, head.length);
   const kept: MessageHead = { credits: credits ?? 0, keepUntil: Infinity, branch: "", recipients: 0 };
@@ -66,5 +78,6 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
     epoch: fields.whole("epoch"),
     movedAt: optional("movedAt"),
     lostAt: optional("lostAt"),
+    claimedAt: optional("claimedAt"),
   };
 }

@@ -12,6 +12,8 @@ export interface PeopleOptions {
   readonly plan: Plan;
   /** True if brokers do not know the time exactly, all the while. */
   readonly areClocksWrong: boolean;
+  /** True if some brokers are of format 1, which send a message twice that was refused at one of them. */
+  readonly isMixed: boolean;
 }
 
 /** Messages of one publisher, about, however long the faults take. */
@@ -146,7 +148,7 @@ export class People {
 
   /** Judges what they have got; `since`: everybody had subscribed. */
   wrong(since: number): string[] {
-    const { world, history, plan, areClocksWrong } = this.#options;
+    const { world, history, plan, areClocksWrong, isMixed } = this.#options;
     const judgesBrief = plan.faults.every(({ deceivesClients }) => !deceivesClients);
     const areLinked = plan.faults.every(({ cutsLinks }) => !cutsLinks);
     const { hasJumps, hasDrops, hasBriefMember } = plan.traits;
@@ -162,7 +164,7 @@ export class People {
       ...(hasDrops ? [] : this.#fresh.wrong),
       ...this.#fickle.missed(history, "p3"),
       ...(hasJumps || areClocksWrong ? [] : this.#slumber.wrong),
-      ...this.#brief.twice,
+      ...(isMixed ? [] : this.#brief.twice),
       ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),
       ...untruePresence(world, this.#devices, areLinked ? this.#watcher : undefined),
       ...this.#overdue(),

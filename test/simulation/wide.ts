@@ -116,7 +116,8 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     await world.pass(30_000, () => node.isUp);
     node.restartsAfter = 1000;
   }
-  const people = new People({ world, history, plan, areClocksWrong: options.skewMs !== undefined });
+  const isMixed = options.older !== undefined;
+  const people = new People({ world, history, plan, areClocksWrong: options.skewMs !== undefined, isMixed });
   const { actors } = people;
   for (const actor of actors) actor.live();
   const ready = await world.pass(20_000, () => actors.every(({ isReady }) => isReady));

@@ -114,9 +114,9 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "churn: of two connections at once under a new client id neither is let in, nor any later one",
-    file: "src/broker/connect/handle-connect.ts",
-    find: "    if (!isRivalled || !localSessions.has(clientId)) this.#directory.begin(client);\n",
-    replace: "    if (!isRivalled) this.#directory.begin(client);\n",
+    file: "src/broker/connect/abandoned-connect.ts",
+    find: "  if (!isRivalled || !localSessions.has(clientId)) directory.begin(client);\n",
+    replace: "  if (!isRivalled) directory.begin(client);\n",
     tests: "test/broker/session.test.ts",
   },
   {

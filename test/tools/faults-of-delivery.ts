@@ -175,8 +175,8 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: brokers that could not be asked keep the wills of clients that are back",
     file: "src/broker/connect/handle-connect.ts",
-    find: "silent: silent(), isCurrent",
-    replace: "silent: silent().slice(0, 0), isCurrent",
+    find: "? [] : request.silent();\n    if (payment.session",
+    replace: "? [] : request.silent().slice(0, 0);\n    if (payment.session",
     tests: "test/simulation/wills.test.ts",
   },
   {

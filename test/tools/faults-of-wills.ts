@@ -108,4 +108,25 @@ export const faults: readonly Fault[] = [
     replace: "if (before?.will !== undefined && startsAnew(before, request))",
     tests: "test/broker/delayed-wills.test.ts",
   },
+  {
+    what: "wills: an earlier CONNECT that comes late is let in, and the client declared dead",
+    file: "src/broker/connect/silent-wills.ts",
+    find: "if (paths.some((path, at) => this.#claimedAt(path, results[at]) > entering.stamp)) return refuse();",
+    replace: "",
+    tests: "test/simulation/silent-wills.test.ts",
+  },
+  {
+    what: "wills: one of an earlier connection stays where its broker cannot be asked",
+    file: "src/broker/connect/silent-wills.ts",
+    find: "journal.commit(removals, letIn, again);",
+    replace: "journal.commit(removals.slice(0, 0), letIn, again);",
+    tests: "test/simulation/silent-wills.test.ts",
+  },
+  {
+    what: "wills: a will does not say when its client came, where brokers could not be asked",
+    file: "src/broker/connect/connect-payment.ts",
+    find: "return silent().length > 0 ? stamp : undefined;",
+    replace: "return silent().length < 0 ? stamp : undefined;",
+    tests: "test/simulation/silent-wills.test.ts",
+  },
 ];

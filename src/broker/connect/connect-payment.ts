@@ -13,12 +13,12 @@ import { Bill } from "../core/bill.ts";
 import { obtainCredits } from "../core/credit-wait.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
-import type { ConnectRequest } from "./connect-request.ts";
+import type { GrantedRequest } from "./granted-request.ts";
 import type { PaidWill } from "./wills.ts";
 
 /** A CONNECT that is to be paid for. */
 export interface Charged {
-  readonly request: ConnectRequest;
+  readonly request: GrantedRequest;
   readonly user: string;
   /** The session that the client comes back to; undefined: it begins one, if it asks for one that lasts. */
   readonly found: LocalSession | undefined;
@@ -84,7 +84,8 @@ function pricesOf(
 ): Prices {
   const { clientId, expiryInterval, will } = request;
   const path = willPath(options.id, clientId);
-  const willBytes = will === undefined ? 0 : willWeightOf(path, encodeWill({ ...will, epoch: self.epoch }).length);
+  const record = will && encodeWill({ ...will, epoch: self.epoch, claimedAt: claimedAtOf(request) });
+  const willBytes = record === undefined ? 0 : willWeightOf(path, record.length);
   const isNew = expiryInterval > 0 && found === undefined;
   const texts = jsonTextWeightOf(user) + jsonTextWeightOf(payerOf(user)) + 2 * jsonTextWeightOf(options.id);
   const drops = hasMailDrops() ? dropSlipsFreeWeightOf(sessionPath(clientId)) : 0;
@@ -99,6 +100,11 @@ function willRoomOf(found: LocalSession | undefined): number {
   if (found?.mailbox === undefined) return 0;
   // Of a session that an older version has begun nobody knows what will it had.
   return found.paid === undefined ? fullDiskWillBytesMax : found.willBytes;
+}
+
+/** Returns the stamp that stands in the record of a will where brokers could not be asked; see `SilentWills`. */
+function claimedAtOf({ silent, stamp }: GrantedRequest): number | undefined {
+  return silent().length > 0 ? stamp : undefined;
 }
 
 function paymentOf(context: ClusterContext, { request, user, found }: Charged, prices: Prices): ConnectPayment {
@@ -117,7 +123,7 @@ function paymentOf(context: ClusterContext, { request, user, found }: Charged, p
       paid: paidBy({ branch: bankAccount.branch, credits: prices.session, payer }),
       willBytes: prices.willBytes,
     },
-    will: will && { ...will, credits: prices.will, bill: willBill! },
+    will: will && { ...will, claimedAt: claimedAtOf(request), credits: prices.will, bill: willBill! },
     checks: prices.session + prices.will > 0 ? [bankAccount.guard()] : [],
     withdraw: () => {
       session?.settle("refused");

@@ -14,8 +14,10 @@ import type { MailDrops } from "../drops/mail-drops.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
+import { abandon } from "./abandoned-connect.ts";
 import type { Admission } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
+import type { ConnectParts } from "./connect-parts.ts";
 import { payForConnect } from "./connect-payment.ts";
 import { decodeConnectOf, needsStore, openOn, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd, TurnedAway } from "./connection-end.ts";
@@ -35,6 +37,7 @@ import { watchKeepAlive } from "./keep-alive-watch.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import { anothersWords, mayTake, userOf, whyNoClientId } from "./session-owner.ts";
 import type { SessionStore } from "./session-store.ts";
+import { SilentWills } from "./silent-wills.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 
@@ -58,29 +61,14 @@ export class ConnectHandler {
   readonly #takeOver: TakeOver;
   readonly #endedSessions: EndedSessions;
   readonly #forbiddenWills: ForbiddenWills;
+  readonly #silentWills: SilentWills;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** Connections whose CONNACK waits for other brokers or for the store, by client id. */
   readonly #pending = new Map<string, Pending>();
   /** Connections that have been granted their client id and wait for the store, with the calls that wait for them. */
   readonly #obtaining = new Map<string, { readonly connection: Connection; readonly waiting: (() => void)[] }>();
 
-  constructor(
-    context: ClusterContext,
-    parts: {
-      connectionEnd: ConnectionEnd;
-      sessionStore: SessionStore;
-      admission: Admission;
-      wills: Wills;
-      orphanedWills: OrphanedWills;
-      takeOver: TakeOver;
-      endedSessions: EndedSessions;
-      registry: SessionRegistry;
-      directory: SubscriptionDirectory;
-      drops: MailDrops;
-      storeBackPressure: StoreBackPressure;
-      resume: (connection: Connection, reason: number) => void;
-    },
-  ) {
+  constructor(context: ClusterContext, parts: ConnectParts) {
     this.#context = context;
     this.#connectionEnd = parts.connectionEnd;
     this.#sessionStore = parts.sessionStore;
@@ -90,6 +78,7 @@ export class ConnectHandler {
     this.#takeOver = parts.takeOver;
     this.#endedSessions = parts.endedSessions;
     this.#forbiddenWills = new ForbiddenWills(context);
+    this.#silentWills = new SilentWills(context);
     this.#registry = parts.registry;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
@@ -296,7 +285,14 @@ export class ConnectHandler {
       this.#open(connection, client, { request, sessionPresent: found !== undefined });
       this.#finishObtaining(connection, clientId);
     };
-    const open = isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter;
+    const letIn = isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter;
+    // Of persistent sessions the last broker that has written the record has them.
+    const silent = client.mailbox === undefined ? request.silent() : [];
+    const open = (): void =>
+      this.#silentWills.settle({ clientId, stamp: request.stamp, silent, isAwaited }, letIn, () => {
+        this.#wills.forget(client);
+        this.#refuse(connection, clientId);
+      });
     if (operations.length === 0) return open();
     const committed = (_: readonly number[], zxid: number): void => {
       connection.connectZxid = zxid;
@@ -307,9 +303,13 @@ export class ConnectHandler {
       this.#context.evict(client);
       this.#wills.withdrawn(client);
       if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, request, tries - 1);
-      this.#connectionEnd.refuse(connection, Reason.serverBusy);
-      this.#finishObtaining(connection, clientId);
+      this.#refuse(connection, clientId);
     });
+  }
+
+  #refuse(connection: Connection, clientId: string): void {
+    if (connection.channel.phase === "connecting") this.#connectionEnd.refuse(connection, Reason.serverBusy);
+    this.#finishObtaining(connection, clientId);
   }
 
   /** Refuses a CONNECT that has been granted its client id. */
@@ -341,9 +341,10 @@ export class ConnectHandler {
     session.expiryInterval = request.expiryInterval;
     client.belongTo(userOf(request.login), request.stamp);
     client.stopExpiry();
-    const { clientId, silent, payment } = request;
+    const { clientId, payment } = request;
+    const silent = client.mailbox === undefined ? [] : request.silent();
     if (payment.session !== undefined) client.payBy(payment.session.paid, payment.session.willBytes);
-    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent: silent(), isCurrent: isAwaited });
+    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent, isCurrent: isAwaited });
     const operations = [...earlier, ...this.#wills.set(client, payment.will, isAwaited)];
     if (client.mailbox !== undefined)
       operations.unshift(this.#sessionStore.record(client, "connected", payment.session?.bill));
@@ -382,17 +383,12 @@ export class ConnectHandler {
     if (this.#pending.get(clientId)?.connection === connection) this.#pending.delete(clientId);
   }
 
-  /** Has the session of a client that went before its CONNACK wait, as if the client had left. */
   #abandon(client: LocalSession): void {
-    const [{ localSessions }, { clientId }] = [this.#context, client.session];
-    const isRivalled = this.#pending.has(clientId);
-    if (!isRivalled) this.#wills.forget(client);
-    if (client.mailbox === undefined) return;
-    // A later connection of the client finds it here: a broker alone does not ask its store for sessions.
-    if (!isRivalled || !localSessions.has(clientId)) this.#directory.begin(client);
-    const isLeft = (): boolean => localSessions.get(clientId) === client && client.connection === undefined;
-    if (!isRivalled) this.#sessionStore.recordAway(client);
-    else this.whenConnected(clientId, () => isLeft() && this.#sessionStore.recordAway(client));
+    abandon(client, this.#context, {
+      ...{ wills: this.#wills, directory: this.#directory, sessionStore: this.#sessionStore },
+      isRivalled: this.#pending.has(client.session.clientId),
+      whenConnected: (clientId, go) => this.whenConnected(clientId, go),
+    });
   }
 }
 
