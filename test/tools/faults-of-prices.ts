@@ -98,7 +98,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/core/bank-account.ts",
     find: "if (payment === undefined && !this.account.pays(path)) return undefined;",
     replace: "",
-    tests: "test/broker/prices.test.ts",
+    tests: "test/unit/rooms/cluster.test.ts",
   },
   {
     what: "rests: a session holds as many packet ids as its client likes, free of charge",

@@ -103,6 +103,18 @@ describe("who publishes what", () => {
     expect(context.journal.pendingUnits).toBe(0);
   });
 
+  test("is not registered while nobody can pay for it, and is when it is published on again after that", async () => {
+    const { context, publishers, stands, look } = scene();
+    const { bankAccount } = context;
+    const { reserve } = bankAccount;
+    bankAccount.reserve = () => undefined;
+    await look("a");
+    expect([stands("a"), publishers.isRegistered(publisherPath("a", "here"))]).toEqual([undefined, false]);
+    bankAccount.reserve = reserve;
+    await look("a");
+    expect(stands("a")).toBe("07");
+  });
+
   test("is not written while the disk is full, or without contact, and all of it goes when the broker ends", async () => {
     const { store, publishers, stands, look } = scene();
     store.isFull = true;
