@@ -35,6 +35,19 @@ test.each([
   expect(fromMqttx(pub, words).join(" ")).toBe(taken);
 });
 
+test.each(["pub", "sub", "bench"])("what %s itself knows means there what it means", (name) => {
+  const command = makeProgram().commands.find((one) => one.name() === name)!;
+  const changed: string[] = [];
+  for (const { short, long, required } of command.options)
+    for (const flag of [short, long]) {
+      // Only the version's name is another one.
+      if (flag === undefined || flag === "-V") continue;
+      const words = required ? [flag, "1"] : [flag];
+      if (fromMqttx(command, words).join(" ") !== words.join(" ")) changed.push(flag);
+    }
+  expect(changed).toEqual([]);
+});
+
 test("pub, sub and bench run with them", async () => {
   const pub = await runExecutable([
     "pub",
