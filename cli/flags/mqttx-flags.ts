@@ -53,6 +53,7 @@ export function fromMqttx(command: Command, words: readonly string[]): string[] 
   for (let at = 0; at < words.length; at++) {
     const word = words[at]!;
     const next = words[at + 1];
+    const known = optionNamed(command, word);
     const value = (): string => {
       return words[++at] ?? usage(`${word} needs a value`);
     };
@@ -75,18 +76,13 @@ export function fromMqttx(command: Command, words: readonly string[]): string[] 
     } else if (/^(--multiline|-lm)$/.test(word)) taken.push("--stdin-line");
     else if (isByLine && /^(-s|--stdin)$/.test(word)) continue;
     // What the command itself knows means what it means there.
-    else if (optionNamed(command, word) !== undefined) taken.push(word, ...valueOf(command, word, next, value));
+    else if (known !== undefined) taken.push(word, ...(known.required && next !== undefined ? [value()] : []));
     else if (switches[word] !== undefined) taken.push(switches[word]);
     else if (renamed[word] !== undefined) taken.push(renamed[word], value());
     else if (properties[word] !== undefined) taken.push("-D", packet, properties[word], value());
     else taken.push(word);
   }
   return taken;
-}
-
-/** Returns the value of an option that the command knows, if it has one. */
-function valueOf(command: Command, word: string, next: string | undefined, take: () => string): string[] {
-  return optionNamed(command, word)?.required === true && next !== undefined ? [take()] : [];
 }
 
 function transportOf(protocol: string, isTrusting: boolean): string[] {
