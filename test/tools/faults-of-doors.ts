@@ -12,7 +12,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/handle-connect.ts",
     find: 'if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);',
     replace: "",
-    tests: "test/simulation/found.test.ts",
+    tests: "test/simulation/gone-while-read.test.ts",
   },
   {
     what: "doors: who is closed since the broker ends is sent a DISCONNECT, after which mosquitto_sub stays away",
