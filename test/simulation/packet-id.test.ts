@@ -33,12 +33,22 @@ async function sendAgain(world: World, at: string): Promise<Device> {
   return again;
 }
 
+/** The publisher's broker commits the packet id, and dies before it has told the other brokers anything. */
+async function dieOnceCommitted(world: World): Promise<void> {
+  const publisher = await Device.connect(world, "a", { clientId: "d", ...lasting });
+  const a = world.node("a");
+  a.cutFrom.add("b").add("c");
+  publisher.publish("state/d", "once", publish);
+  expect(await world.pass(1000, () => world.tree.nodes.has(packetId))).toBe(true);
+  a.kill();
+}
+
 function countOf({ packets }: Device): number {
   return packets.filter(({ cmd }) => cmd === "publish").length;
 }
 
 test("readers at QoS 1 have what is published at QoS 2 when its broker dies", async () => {
-  const { world, a } = await three();
+  const { world } = await three();
   const readers: Device[] = [];
   for (const [at, filter] of [
     ["a", "state/#"],
@@ -49,12 +59,7 @@ test("readers at QoS 1 have what is published at QoS 2 when its broker dies", as
     await reader.subscribe(filter, { qos: 1 });
     readers.push(reader);
   }
-  const publisher = await Device.connect(world, "a", { clientId: "d", ...lasting });
-  // Nothing that it says reaches the others any more.
-  a.cutFrom.add("b").add("c");
-  publisher.publish("state/d", "once", publish);
-  expect(await world.pass(1000, () => world.tree.nodes.has(packetId))).toBe(true);
-  a.kill();
+  await dieOnceCommitted(world);
   await sendAgain(world, "c");
   const back = await Device.connect(world, "b", { clientId: "reader0", ...lasting });
   for (const reader of [back, readers[1]!, readers[2]!])
@@ -62,13 +67,9 @@ test("readers at QoS 1 have what is published at QoS 2 when its broker dies", as
 });
 
 test("sessions that end with their connections get it from the next broker, if its broker has died before", async () => {
-  const { world, a } = await three();
+  const { world } = await three();
   const readers = [await brief(world, "b"), await brief(world, "c")];
-  const publisher = await Device.connect(world, "a", { clientId: "d", ...lasting });
-  a.cutFrom.add("b").add("c");
-  publisher.publish("state/d", "once", publish);
-  expect(await world.pass(1000, () => world.tree.nodes.has(packetId))).toBe(true);
-  a.kill();
+  await dieOnceCommitted(world);
   await sendAgain(world, "c");
   for (const reader of readers) expect((await reader.take("publish")).payload.toString()).toBe("once");
   // The publisher moves once more before it has heard of that, and nobody gets it again.
@@ -90,13 +91,9 @@ test("they get it once, if its broker has sent it and its publisher was not told
 });
 
 test("the next broker answers when all have it", async () => {
-  const { world, a, b, c } = await three();
+  const { world, b, c } = await three();
   const reader = await brief(world, "b");
-  const publisher = await Device.connect(world, "a", { clientId: "d", ...lasting });
-  a.cutFrom.add("b").add("c");
-  publisher.publish("state/d", "once", publish);
-  expect(await world.pass(1000, () => world.tree.nodes.has(packetId))).toBe(true);
-  a.kill();
+  await dieOnceCommitted(world);
   const again = await Device.connect(world, "c", { clientId: "d", ...lasting });
   c.cutFrom.add("b");
   expect(await world.pass(5000, () => !b.broker!.context.peers.get("c")!.isLinked)).toBe(true);

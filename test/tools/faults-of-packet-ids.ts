@@ -12,15 +12,15 @@ export const faults: readonly Fault[] = [
   {
     what: "packet id: a message is sent over a link, and its packet id is committed first",
     file: "src/broker/peers/remote-session.ts",
-    find: "if (qos === 2 || isWithPacketId) return",
-    replace: "if (qos === 2) return",
+    find: "if (isStoredAtOnce(target)) return",
+    replace: "if (target.qos === 2) return",
     tests: "test/simulation/packet-id.test.ts",
   },
   {
     what: "packet id: a group's message is sent over a link, and its packet id is committed first",
     file: "src/broker/publish/delivery-plan.ts",
-    find: "const isStoredAtOnce = qos === 2 || (qos === 1 && this.#isWithPacketId);",
-    replace: "const isStoredAtOnce = qos === 2;",
+    find: "target.group !== undefined && !isStoredAtOnce(target) && subscriber",
+    replace: "target.group !== undefined && target.qos < 2 && subscriber",
     tests: "test/simulation/packet-id.test.ts",
   },
   {

@@ -28,9 +28,14 @@ export interface RemoteTarget {
   readonly isWithPacketId?: boolean;
 }
 
+/** Returns true if a message for that receiver is stored by its publishing broker, in one commit for all. */
+export function isStoredAtOnce({ qos, isWithPacketId }: Pick<RemoteTarget, "qos" | "isWithPacketId">): boolean {
+  return qos === 2 || (qos === 1 && isWithPacketId === true);
+}
+
 /** Returns true if a message for that receiver counts as under way until it has arrived or is stored. */
-export function isCounted({ qos, isWithPacketId }: RemoteTarget): boolean {
-  return qos === 1 && isWithPacketId !== true;
+export function isCounted(target: RemoteTarget): boolean {
+  return target.qos > 0 && !isStoredAtOnce(target);
 }
 
 /** A message that waits until earlier ones to the same session have arrived by another way. */
@@ -120,9 +125,9 @@ export class RemoteSession implements Elsewhere {
    * Decides which way a message goes, and counts it as under way; "wait": until earlier ones have arrived another way.
    * At QoS 2, and with its publisher's packet id, it is always stored ("mail"), and not counted.
    */
-  startDelivery({ qos, mustBeStored, isWithPacketId }: RemoteTarget): "link" | "mail" | "wait" {
-    if (qos === 2 || isWithPacketId) return "mail";
-    const way = this.#host?.isLinked === true && !mustBeStored ? this.#host : "mail";
+  startDelivery(target: RemoteTarget): "link" | "mail" | "wait" {
+    if (isStoredAtOnce(target)) return "mail";
+    const way = this.#host?.isLinked === true && !target.mustBeStored ? this.#host : "mail";
     const isSameWay = this.#way === way && (way === "mail" || this.#wayHandle === this.#handle);
     if (this.#moving.length > 0 || (this.#underWay > 0 && !isSameWay)) return "wait";
     this.#way = way;

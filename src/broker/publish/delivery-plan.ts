@@ -21,7 +21,7 @@ import { subjectOfSession, tellStored } from "../delivery/wire-tap.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import type { LinkSender, Sending } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote, type Share } from "../peers/peer.ts";
-import { draftOf, isRemoteSession, type RemoteTarget } from "../peers/remote-session.ts";
+import { draftOf, isRemoteSession, isStoredAtOnce, type RemoteTarget } from "../peers/remote-session.ts";
 import { AfterCommit } from "./after-commit.ts";
 import { namesOf } from "./routing-words.ts";
 
@@ -180,9 +180,8 @@ export class DeliveryPlan implements Delivery {
       group: group as Group | undefined,
       isWithPacketId: this.#isWithPacketId,
     };
-    const isStoredAtOnce = qos === 2 || (qos === 1 && this.#isWithPacketId);
     // Any member at that broker will do. Not where it is stored: should a broker die, it might come twice, or never.
-    if (target.group !== undefined && !isStoredAtOnce && subscriber.host?.isLinked) {
+    if (target.group !== undefined && !isStoredAtOnce(target) && subscriber.host?.isLinked) {
       this.#shareOf(subscriber.host).groups.push(target.group);
       return;
     }
